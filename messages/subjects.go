@@ -1,0 +1,117 @@
+package messages
+
+import "strings"
+
+// Wildcards that the services subscribe, and the limits that hold on every subject.
+const (
+	// MaxPayload is the largest message in bytes: NATS's own default, everywhere.
+	MaxPayload = 1 << 20
+
+	HeartbeatWildcard  = "rbee.heartbeat.*"                // every worker's beats
+	HiveBeatWildcard   = "rbee.hive.*.beat"                // every hive's inventory
+	WorkerExitWildcard = "rbee.event.hive.*.worker.exited" // every hive's exit reports
+	EventWildcard      = "rbee.event.>"                    // stream [EventsStream]
+	JobWildcard        = "rbee.job.>"                      // stream [JobsStream]
+	DisconnectSubject  = "rbee.bus.disconnect"             // the server's own disconnect events
+	WorkersBucket      = "rbee_workers"                    // KV: worker id -> WorkerInfo, JSON
+	HivesBucket        = "rbee_hives"                      // KV: hive id -> HiveInfo, JSON
+	JobsStream         = "RBEE_JOBS"                       // steps and terminal events of jobs
+	EventsStream       = "RBEE_EVENTS"                     // what happened
+	QueenQueue         = "queen"                           // queue group of the queens' endpoints
+)
+
+// Operations: the last tokens of a request's subject.
+const (
+	OpStatus     = "status"         // queen, read: StatusReply
+	OpWorkerList = "worker.list"    // queen, read: WorkerListReply
+	OpWorkerGet  = "worker.get"     // queen, read: WorkerRef -> WorkerInfo
+	OpHiveList   = "hive.list"      // queen, read: HiveListReply
+	OpHiveGet    = "hive.get"       // queen, read: HiveRef -> HiveInfo
+	OpJobEvents  = "job.events"     // queen, read: JobRef -> JobEventsReply
+	OpSpawn      = "worker.spawn"   // queen, do: SpawnRequest -> Accepted; hive: HiveSpawn -> SpawnResult
+	OpDelete     = "worker.delete"  // queen, do: StopRequest -> Accepted
+	OpStop       = "worker.stop"    // the same by its other name
+	OpEnsure     = "model.ensure"   // queen, do: EnsureRequest -> Accepted
+	OpLogs       = "worker.logs"    // queen, do, and hive: LogsRequest -> LogsReply
+	OpSign       = "worker.sign"    // queen, do, hives only: SignRequest -> SignReply
+	OpRenew      = "worker.renew"   // queen, do, workers only: SignRequest -> SignReply
+	OpInfer      = "infer"          // queen, do: InferRequest -> frames; worker the same
+	OpCancel     = "infer.cancel"   // queen, do: CancelRequest
+	OpInferCtl   = "infer.ctl"      // queen, do: what the reader of a relayed answer sends back
+	OpKill       = "worker.kill"    // hive: KillRequest -> KillReply
+	OpWatch      = "worker.watch"   // hive: WatchRequest
+	OpModelList  = "model.list"     // queen, read, and hive: ModelListReply
+	OpModelPull  = "model.pull"     // hive: PullRequest -> Accepted, a job
+	OpEngineInst = "engine.install" // queen, do, and hive: EngineRequest -> Accepted, a job
+	OpEngineList = "engine.list"    // queen, read, and hive: EngineListReply
+	OpJobCancel  = "job.cancel"     // hive: JobRef
+	OpDrain      = "drain"          // worker: stop taking requests
+	OpWorkerStop = "stop"           // worker: drain, then exit
+	OpInfo       = "info"           // worker: -> WorkerInfo
+	OpCtl        = "ctl"            // worker: ctl.<request>, cancel or ping
+)
+
+// HeartbeatSubject is where worker id reports. It matches [HeartbeatWildcard].
+func HeartbeatSubject(id WorkerID) string { return "rbee.heartbeat." + string(id) }
+
+// HiveBeatSubject is where hive id reports its inventory. It matches [HiveBeatWildcard].
+func HiveBeatSubject(id HiveID) string { return "rbee.hive." + string(id) + ".beat" }
+
+// QueenSubject is where a queen answers op, which only reads.
+func QueenSubject(op string) string { return "rbee.queen." + op }
+
+// DoSubject is where caller asks a queen for op, which changes something. "*" stands for any caller.
+func DoSubject(caller Caller, op string) string { return "rbee.do." + string(caller) + "." + op }
+
+// HiveSubject is where hive id takes op.
+func HiveSubject(id HiveID, op string) string { return "rbee.hive." + string(id) + "." + op }
+
+// WorkerSubject is where one life of a worker takes op. A dead incarnation answers nothing, so the
+// server says "no responders" at once.
+func WorkerSubject(id WorkerID, incarnation, op string) string {
+	return "rbee.worker." + string(id) + "." + incarnation + "." + op
+}
+
+// ReplySubject is where worker answers requester's request nonce: a static grant of the worker.
+func ReplySubject(requester string, worker WorkerID, nonce string) string {
+	return "rbee.reply." + requester + "." + string(worker) + "." + nonce
+}
+
+// JobSubject carries the steps and the one terminal event of a job.
+func JobSubject(executor Caller, job JobID) string {
+	return "rbee.job." + string(executor) + "." + string(job)
+}
+
+// TickSubject carries a job's progress numbers and keep-alives; nothing keeps them.
+func TickSubject(executor Caller, job JobID) string {
+	return "rbee.tick." + string(executor) + "." + string(job)
+}
+
+// EventSubject carries what happened to id: kind is "worker.exited", "worker.ready" and the like.
+func EventSubject(role, id, kind string) string {
+	return "rbee.event." + role + "." + id + "." + kind
+}
+
+// InboxPrefix is the prefix of the private inboxes of a connection. The role is part of it: with
+// the name alone a worker that called itself "queen" would read the queen's replies.
+func InboxPrefix(role, name string) string { return "_INBOX_" + role + "_" + name }
+
+// SubjectToken is the n-th token of subject, counted from 0, or "".
+func SubjectToken(subject string, n int) string {
+	for range n {
+		_, rest, ok := strings.Cut(subject, ".")
+		if !ok {
+			return ""
+		}
+		subject = rest
+	}
+	tok, _, _ := strings.Cut(subject, ".")
+	return tok
+}
+
+// ReplyAllowed says whether a request may ask for its answer at reply. NATS never checks a reply
+// subject, so a request whose reply is "$KV.…" would have us write there; only inboxes and
+// [ReplySubject] are answered.
+func ReplyAllowed(reply string) bool {
+	return strings.HasPrefix(reply, "_INBOX_") || strings.HasPrefix(reply, "rbee.reply.")
+}
