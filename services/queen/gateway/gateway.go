@@ -1,0 +1,152 @@
+// Package gateway is the queen's HTTP port: OpenAI's API, health and metrics.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/queen/router"
+)
+
+// Inferer answers requests. *router.Router is one.
+type Inferer interface {
+	Infer(ctx context.Context, req *messages.InferRequest) (*router.Answer, error)
+}
+
+// Config of a Gateway.
+type Config struct {
+	Infer  Inferer
+	Models func() []string           // public names that can be asked for
+	Health func() error              // nil: bus and registry work
+	Counts func() map[string]float64 // gauges for /metrics
+	Log    *slog.Logger
+}
+
+// Gateway serves HTTP. It is safe for concurrent use.
+type Gateway struct {
+	cfg     Config
+	metrics *metrics
+	began   time.Time
+}
+
+// New returns a Gateway that does not listen yet.
+func New(cfg Config) *Gateway {
+	return &Gateway{cfg: cfg, metrics: newMetrics(cfg.Counts), began: time.Now()}
+}
+
+// Observe counts a request that came by another way than HTTP.
+func (g *Gateway) Observe(via, task string, err error) { g.metrics.request(via, task, err) }
+
+// Serve answers on ln until ctx ends, then lets requests finish for 5 s.
+func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{Handler: g.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug)}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if srv.Shutdown(c) != nil {
+			_ = srv.Close()
+		}
+	}()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	<-stopped
+	return nil
+}
+
+// Handler is the whole port.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", g.health)
+	mux.Handle("GET /metrics", g.metrics.handler())
+	mux.HandleFunc("GET /v1/models", g.models)
+	mux.HandleFunc("GET /v1/models/{model...}", g.model)
+	mux.HandleFunc("POST /v1/chat/completions", g.infer(messages.TaskChat))
+	mux.HandleFunc("POST /v1/completions", g.infer(messages.TaskCompletion))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, messages.Errorf(messages.CodeNotFound, "http", "no %s %s", r.Method, r.URL.Path).
+			WithHint("POST /v1/chat/completions, POST /v1/completions, GET /v1/models, /health, /metrics"))
+	})
+	return guard(mux)
+}
+
+// guard refuses a Host or an Origin that is not this machine's loopback: a page of the web that had
+// its name resolve to 127.0.0.1 must not reach the port.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !loopback(r.Host) {
+			writeError(w, messages.Errorf(messages.CodeDenied, "http", "host %q is not this machine's loopback", r.Host))
+			return
+		}
+		if o := r.Header.Get("Origin"); o != "" {
+			u, err := url.Parse(o)
+			if err != nil || !loopback(u.Host) {
+				writeError(w, messages.Errorf(messages.CodeDenied, "http", "origin %q may not use this port", o))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func (g *Gateway) health(w http.ResponseWriter, _ *http.Request) {
+	if err := g.cfg.Health(); err != nil {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// model is one entry of OpenAI's model list.
+type model struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"`
+	OwnedBy string `json:"owned_by"`
+}
+
+func (g *Gateway) entry(id string) model {
+	return model{ID: id, Object: "model", Created: g.began.Unix(), OwnedBy: "rbee"}
+}
+
+func (g *Gateway) models(w http.ResponseWriter, _ *http.Request) {
+	list := []model{}
+	for _, id := range g.cfg.Models() {
+		list = append(list, g.entry(id))
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": list})
+}
+
+func (g *Gateway) model(w http.ResponseWriter, r *http.Request) {
+	for _, id := range g.cfg.Models() {
+		if id == r.PathValue("model") {
+			writeJSON(w, http.StatusOK, g.entry(id))
+			return
+		}
+	}
+	writeError(w, messages.Errorf(messages.CodeModelUnknown, "models", "no model %q", r.PathValue("model")))
+}

@@ -1,0 +1,198 @@
+// Package queen orchestrates: it knows the workers by their beats, brings requests to them, and
+// has hives start and stop them. Several queens may run; each hears every beat.
+package queen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/queen/gateway"
+	"github.com/rbee-project/rbee/services/queen/registry"
+	"github.com/rbee-project/rbee/services/queen/router"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config of a queen.
+type Config struct {
+	Name    string // of its credentials
+	Version string
+	Route   string // router.RouteAuto, …
+	// OrphanAfter is how long the workers it has spawned live without a bus; 0: 10 minutes.
+	OrphanAfter time.Duration
+	// StopWorkers ends every worker of this bus when the queen stops: drain, at most DrainTimeout.
+	StopWorkers  bool
+	DrainTimeout time.Duration // 0: 30 s
+}
+
+// Queen is a queen that may not have started.
+type Queen struct {
+	cfg   Config
+	conn  *bus.Conn
+	realm *bus.Realm
+	ln    net.Listener
+	log   *slog.Logger
+	began time.Time
+
+	registry   *registry.Registry
+	dispatcher *router.Dispatcher
+	router     *router.Router
+	direct     *router.Direct
+	gateway    *gateway.Gateway
+	workers    *bus.Mirror
+	hives      *bus.Mirror
+	jobs       *bus.Jobs
+	spawns     *spawns
+	relay      relay
+	hasWorker  *topic
+	storeErr   atomic.Pointer[string]
+	dropped    atomic.Uint64
+	ready      chan struct{}
+}
+
+// New checks cfg and returns a Queen that has not started. The realm signs workers' keys; ln is its
+// HTTP port. Run closes ln.
+func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slog.Logger) (*Queen, error) {
+	switch cfg.Route {
+	case "":
+		cfg.Route = router.RouteAuto
+	case router.RouteAuto, router.RouteBus, router.RouteDirect:
+	default:
+		return nil, messages.Errorf(messages.CodeBadRequest, "queen", "route %q is not auto, bus or direct", cfg.Route)
+	}
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = 30 * time.Second
+	}
+	q := &Queen{cfg: cfg, conn: conn, realm: realm, ln: ln, log: log, began: time.Now(), ready: make(chan struct{}),
+		direct: router.NewDirect(), spawns: newSpawns(), hasWorker: newTopic()}
+	q.dispatcher = router.NewDispatcher()
+	q.registry = registry.New(conn.Connected, q.changed)
+	q.router = router.New(router.Config{Dispatcher: q.dispatcher, Bus: router.Bus{Conn: conn}, Direct: q.direct, Route: cfg.Route,
+		Ensure: q.ensureServed, Log: log,
+		Suspect: func(w *messages.WorkerInfo, cause string) { q.registry.Suspect(w.ID, w.Incarnation, cause) }})
+	q.workers = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.WorkersBucket, Description: "live workers, written by the queen",
+		TTL: 10 * time.Minute, Storage: jetstream.FileStorage})
+	q.hives = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.HivesBucket, Description: "hives, written by the queen",
+		TTL: 10 * time.Minute, Storage: jetstream.FileStorage})
+	q.gateway = gateway.New(gateway.Config{Infer: q.router, Models: q.models, Health: q.health, Counts: q.counts, Log: log})
+	return q, nil
+}
+
+// Ready is closed when the queen answers on the bus and over HTTP.
+func (q *Queen) Ready() <-chan struct{} { return q.ready }
+
+// HTTPAddr is where its HTTP port listens.
+func (q *Queen) HTTPAddr() string { return q.ln.Addr().String() }
+
+// Run works until ctx ends; nil after a clean stop. A bus that is not there yet, or has no JetStream,
+// is waited for and said.
+func (q *Queen) Run(ctx context.Context) error {
+	defer q.direct.Close()
+	defer q.ln.Close()
+	if err := q.waitForStore(ctx); err != nil {
+		return nil // ctx ended: nothing was started
+	}
+	// Stopping goes through the bus, so what carries it outlives ctx.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, gctx := errgroup.WithContext(work)
+	g.Go(func() error { return q.registry.Run(work) })
+	g.Go(func() error { q.workers.Run(work, q.storeIs); return nil })
+	g.Go(func() error { q.hives.Run(work, q.storeIs); return nil })
+	q.jobs = q.conn.NewJobs(work)
+	leave, err := q.listen(work)
+	if err != nil {
+		stop()
+		_ = g.Wait()
+		return fmt.Errorf("start queen: %w", err)
+	}
+	g.Go(func() error { return q.gateway.Serve(gctx, q.ln) })
+	close(q.ready)
+	q.log.Info("queen ready", "http", q.HTTPAddr(), "name", q.cfg.Name)
+	select {
+	case <-ctx.Done():
+	case <-gctx.Done():
+	}
+	if q.cfg.StopWorkers {
+		q.stopWorkers(work)
+	}
+	q.jobs.Close()
+	leave()
+	stop()
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}
+
+// waitForStore makes the streams, and says every 5 s why it cannot.
+func (q *Queen) waitForStore(ctx context.Context) error {
+	var said time.Time
+	for {
+		err := q.makeStreams(ctx)
+		if err == nil {
+			q.storeIs(nil)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(said) > 5*time.Second {
+			q.log.Warn("waiting for the bus and its JetStream", "error", err)
+			said = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func (q *Queen) makeStreams(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if !q.conn.Connected() {
+		return errors.New("no connection to the NATS server")
+	}
+	meta := map[string]string{"rbee_schema": "1"}
+	for _, c := range []jetstream.StreamConfig{
+		{Name: messages.JobsStream, Subjects: []string{messages.JobWildcard}, MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20, Metadata: meta},
+		{Name: messages.EventsStream, Subjects: []string{messages.EventWildcard}, MaxAge: 30 * 24 * time.Hour, MaxBytes: 256 << 20, NoAck: true, Metadata: meta},
+	} {
+		if _, err := q.conn.JetStream().CreateOrUpdateStream(ctx, c); err != nil {
+			return fmt.Errorf("stream %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+func (q *Queen) storeIs(err error) {
+	if err == nil {
+		q.storeErr.Store(nil)
+		return
+	}
+	text := err.Error()
+	if old := q.storeErr.Swap(&text); old == nil {
+		q.log.Warn("the registry's bucket cannot be written; serving goes on", "error", err)
+	}
+}
+
+// health is "ok", or says what is wrong.
+func (q *Queen) health() error {
+	if !q.conn.Connected() {
+		return messages.Errorf(messages.CodeUnavailable, "health", "no connection to the bus")
+	}
+	if text := q.storeErr.Load(); text != nil {
+		return messages.Errorf(messages.CodeUnavailable, "health", "the store does not work: %s", *text)
+	}
+	return nil
+}

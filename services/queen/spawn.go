@@ -1,0 +1,298 @@
+package queen
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/messages"
+)
+
+// loadLimit bounds a spawn from the process's start to its first ready beat.
+const loadLimit = 15 * time.Minute
+
+// spawns remembers which hive was told to spawn which worker: only it gets the worker's key signed,
+// and its exit reports end the spawn.
+type spawns struct {
+	mu      sync.Mutex
+	pending map[messages.WorkerID]*spawn
+	signed  map[messages.WorkerID]string // public key of each worker that was signed, for renewals
+	models  map[string]*ensured          // by model: equal requests share a spawn
+}
+
+type spawn struct {
+	hive   messages.HiveID
+	exited chan string // cause; buffered, one
+}
+
+// ensured is one spawn that several requests wait for.
+type ensured struct {
+	done   chan struct{}
+	worker messages.WorkerInfo
+	err    error
+}
+
+func newSpawns() *spawns {
+	return &spawns{pending: map[messages.WorkerID]*spawn{}, signed: map[messages.WorkerID]string{}, models: map[string]*ensured{}}
+}
+
+func (s *spawns) begin(id messages.WorkerID, hive messages.HiveID) (*spawn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.pending[id]; ok {
+		return nil, messages.Errorf(messages.CodeConflict, messages.OpSpawn, "worker %q is being started already", id)
+	}
+	sp := &spawn{hive: hive, exited: make(chan string, 1)}
+	s.pending[id] = sp
+	return sp, nil
+}
+
+func (s *spawns) end(id messages.WorkerID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, id)
+}
+
+func (s *spawns) exited(e *messages.WorkerExited, cause string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sp := s.pending[e.Worker]; sp != nil && sp.hive == e.Hive {
+		select {
+		case sp.exited <- cause:
+		default:
+		}
+	}
+}
+
+// maySign says whether hive was told to spawn id, and remembers the key for renewals.
+func (s *spawns) maySign(id messages.WorkerID, hive string, key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sp := s.pending[id]
+	if sp == nil || string(sp.hive) != hive {
+		return false
+	}
+	s.signed[id] = key
+	return true
+}
+
+// spawn is the job: hive and engine, process, first ready beat.
+func (q *Queen) spawn(ctx context.Context, job *bus.Job, req messages.SpawnRequest) (*messages.WorkerInfo, error) {
+	if req.ID == "" {
+		req.ID = messages.WorkerID(messages.NewID("w-"))
+	}
+	if w, ok := q.registry.Worker(req.ID); ok {
+		return nil, messages.Errorf(messages.CodeConflict, messages.OpSpawn, "worker %q already serves %s", w.ID, w.ModelID).
+			WithHint("choose another --id, or stop it: rbee worker stop %s", w.ID)
+	}
+	hive, err := q.chooseHive(req.Hive, req.Model)
+	if err != nil {
+		return nil, err
+	}
+	req.Hive = hive.ID
+	if req.OrphanAfterMillis == 0 {
+		req.OrphanAfterMillis = q.cfg.OrphanAfter.Milliseconds()
+	}
+	if err := q.installEngine(ctx, job, &hive); err != nil {
+		return nil, err
+	}
+	sp, err := q.spawns.begin(req.ID, hive.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer q.spawns.end(req.ID)
+	job.Step("starting %s on %s", req.Model, hive.ID)
+	ask, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	var res messages.SpawnResult
+	if err := q.conn.Request(ask, messages.HiveSubject(hive.ID, messages.OpSpawn), &req, &res); err != nil {
+		return nil, err
+	}
+	job.Step("worker %s is process %d on port %d, loading %s", res.WorkerID, res.PID, res.Port, res.ModelID)
+	w, err := q.waitReady(ctx, job, sp, res.WorkerID, res.PID)
+	if err != nil {
+		// Whatever went wrong, the process must not stay behind; a process that is gone is no error.
+		q.kill(context.WithoutCancel(ctx), hive.ID, &messages.KillRequest{Worker: res.WorkerID, PID: res.PID, StartTime: res.StartTime})
+		return nil, err
+	}
+	return w, nil
+}
+
+// waitReady follows a worker from starting to ready.
+func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messages.WorkerID, pid int) (*messages.WorkerInfo, error) {
+	limit := time.NewTimer(loadLimit)
+	defer limit.Stop()
+	for {
+		changed := q.hasWorker.wait()
+		if w, ok := q.registry.Worker(id); ok && w.PID == pid {
+			switch w.Status {
+			case messages.StatusReady, messages.StatusBusy:
+				return &w.WorkerInfo, nil
+			case messages.StatusStarting:
+				job.Tick("loading "+w.ModelID, int64(w.Progress*100), 100, "%")
+			}
+		}
+		select {
+		case <-changed:
+		case cause := <-sp.exited:
+			return nil, messages.Errorf(messages.CodeSpawnFailed, messages.OpSpawn, "the worker ended before it was ready: %s", cause).
+				WithHint("rbee worker logs %s", id)
+		case <-limit.C:
+			return nil, messages.Errorf(messages.CodeTimeout, messages.OpSpawn, "worker %s was not ready within %s", id, loadLimit)
+		case <-ctx.Done():
+			return nil, messages.AsError(context.Cause(ctx), messages.OpSpawn)
+		}
+	}
+}
+
+// chooseHive takes the named hive, else one that has the model, else the one with most free memory.
+func (q *Queen) chooseHive(name messages.HiveID, model string) (messages.HiveInfo, error) {
+	hives := q.registry.Hives()
+	if len(hives) == 0 {
+		return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, messages.OpSpawn, "no hive is connected").
+			WithHint("start one: rbee up, or rbee-hive on the machine that shall run models")
+	}
+	if name != "" {
+		i := slices.IndexFunc(hives, func(h messages.HiveInfo) bool { return h.ID == name })
+		if i < 0 {
+			return messages.HiveInfo{}, messages.Errorf(messages.CodeNotFound, messages.OpSpawn, "no hive %q", name).WithHint("rbee hive list")
+		}
+		return hives[i], nil
+	}
+	return slices.MaxFunc(hives, func(a, b messages.HiveInfo) int {
+		has := func(h *messages.HiveInfo) int {
+			if slices.Contains(h.Models, model) {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(cmp.Compare(has(&a), has(&b)), cmp.Compare(a.MemoryFreeBytes, b.MemoryFreeBytes), cmp.Compare(b.ID, a.ID))
+	}), nil
+}
+
+const defaultEngine = "llama-cpp"
+
+// installEngine has the hive install the default engine if it has none, and passes its progress on.
+func (q *Queen) installEngine(ctx context.Context, job *bus.Job, hive *messages.HiveInfo) error {
+	if slices.ContainsFunc(hive.Engines, func(e messages.Engine) bool { return e.Name == defaultEngine }) {
+		return nil
+	}
+	id := messages.JobID(messages.NewID("engine-"))
+	w := bus.Watcher{
+		Event: func(e messages.JobEvent) {
+			if e.State == messages.JobStep {
+				job.Step("%s", e.Text)
+			}
+		},
+		Tick: func(t messages.JobTick) { job.Tick(t.Text, t.Done, t.Total, t.Unit) },
+	}
+	return q.conn.RunJob(ctx, messages.HiveSubject(hive.ID, messages.OpEngineInst), id,
+		&messages.EngineRequest{Job: id, Hive: hive.ID, Name: defaultEngine}, nil, w)
+}
+
+// kill has a hive end a process; a process that is gone is as good.
+func (q *Queen) kill(ctx context.Context, hive messages.HiveID, req *messages.KillRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.GraceMillis)*time.Millisecond+15*time.Second)
+	defer cancel()
+	err := q.conn.Request(ctx, messages.HiveSubject(hive, messages.OpKill), req, nil)
+	if messages.CodeOf(err) == messages.CodeNotFound {
+		return nil
+	}
+	return err
+}
+
+// ensure gives a worker that serves model: a living one, one that starts already, or a new one.
+func (q *Queen) ensure(ctx context.Context, job *bus.Job, req messages.SpawnRequest) (*messages.WorkerInfo, error) {
+	for _, w := range q.registry.Workers() {
+		if w.Serves(req.Model) && (w.Status == messages.StatusReady || w.Status == messages.StatusBusy) {
+			return &w.WorkerInfo, nil
+		}
+	}
+	q.spawns.mu.Lock()
+	e, running := q.spawns.models[req.Model]
+	if !running {
+		e = &ensured{done: make(chan struct{})}
+		q.spawns.models[req.Model] = e
+	}
+	q.spawns.mu.Unlock()
+	if running {
+		job.Step("waiting for %s, which starts already", req.Model)
+		select {
+		case <-e.done:
+			return &e.worker, e.err
+		case <-ctx.Done():
+			return nil, messages.AsError(context.Cause(ctx), messages.OpEnsure)
+		}
+	}
+	w, err := q.spawn(ctx, job, req)
+	if e.err = err; w != nil {
+		e.worker = *w
+	}
+	q.spawns.mu.Lock()
+	delete(q.spawns.models, req.Model)
+	q.spawns.mu.Unlock()
+	close(e.done)
+	return w, err
+}
+
+// ensureServed is what a request needs when nobody serves its model. Only a model that some hive
+// has is started: a name out of a request never becomes a path.
+func (q *Queen) ensureServed(ctx context.Context, model string) error {
+	var ref string
+	for _, h := range q.registry.Hives() {
+		if slices.Contains(h.Models, model) {
+			ref = model
+		}
+	}
+	if q.dispatcher.Serves(model) {
+		ref = model
+	}
+	if ref == "" {
+		return messages.Errorf(messages.CodeModelUnknown, messages.OpInfer, "no worker serves %q and no hive has it", model).
+			WithHint("rbee model list shows what there is; rbee run MODEL starts one")
+	}
+	id := messages.JobID(messages.NewID("ensure-"))
+	result := make(chan error, 1)
+	// A job of its own: the request that asked first may go away while others wait for the same worker.
+	_, err := q.jobs.Start(id, messages.OpEnsure, func(jctx context.Context, job *bus.Job) (any, error) {
+		w, err := q.ensure(jctx, job, messages.SpawnRequest{Job: id, Model: ref})
+		result <- err
+		return w, err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return messages.AsError(context.Cause(ctx), messages.OpEnsure)
+	}
+}
+
+// stopWorkers drains every worker and ends it, at most DrainTimeout.
+func (q *Queen) stopWorkers(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, w := range q.registry.Workers() {
+		wg.Go(func() {
+			if err := q.stopWorker(ctx, &w.WorkerInfo, q.cfg.DrainTimeout); err != nil && !errors.Is(err, context.Canceled) {
+				q.log.Warn("worker not stopped", "worker", w.ID, "error", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// stopWorker has the worker's hive signal its process, wait and kill.
+func (q *Queen) stopWorker(ctx context.Context, w *messages.WorkerInfo, grace time.Duration) error {
+	if w.Hive == "" {
+		subject := messages.WorkerSubject(w.ID, w.Incarnation, messages.OpWorkerStop)
+		return q.conn.PublishRaw(subject, "", nil) // started by hand: it is asked, nobody can kill it
+	}
+	q.log.Info("stopping worker", "worker", w.ID, "pid", w.PID)
+	return q.kill(ctx, w.Hive, &messages.KillRequest{Worker: w.ID, PID: w.PID, StartTime: w.StartTime, GraceMillis: grace.Milliseconds()})
+}
