@@ -1,0 +1,237 @@
+package catalog
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rbee-project/rbee/gguf/bees"
+	"github.com/rbee-project/rbee/messages"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ggufFile writes a valid model file and returns its path.
+func ggufFile(t *testing.T, dir, name string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := bees.WriteFile(path, bees.Tiny); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func resolve(t *testing.T, c *Catalog, ref string) messages.Model {
+	t.Helper()
+	m, err := c.Resolve(t.Context(), ref, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func wantError(t *testing.T, err error, code messages.Code, words ...string) {
+	t.Helper()
+	if messages.CodeOf(err) != code {
+		t.Fatalf("got %v, want code %s", err, code)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q does not say %q", err, w)
+		}
+	}
+}
+
+func ids(models []messages.Model) []string {
+	var out []string
+	for _, m := range models {
+		out = append(out, m.ID)
+	}
+	return out
+}
+
+func TestBuiltin(t *testing.T) {
+	dir := t.TempDir()
+	c := New(dir)
+	if len(c.List()) != 0 {
+		t.Fatal("something is listed")
+	}
+	if want := []string{"builtin:bee-endless", "builtin:bee-random", "builtin:bee-slow", "builtin:bee-tiny"}; !slices.Equal(c.Names(), want) {
+		t.Fatalf("names %q", c.Names())
+	}
+	_, err := c.Find("builtin:bee-tiny")
+	wantError(t, err, messages.CodeModelUnknown)
+
+	m := resolve(t, c, "builtin:bee-tiny")
+	if m.ID != "builtin:bee-tiny" || !slices.Equal(m.Refs, []string{m.ID}) || m.Architecture != "llama" ||
+		m.ContextLength != 4096 || m.Quantization == "" || m.SizeBytes < 1<<20 || !strings.HasPrefix(m.Digest, "sha256:") {
+		t.Fatalf("%+v", m)
+	}
+	if fi, err := os.Stat(m.Path); err != nil || fi.Size() != m.SizeBytes || !strings.HasPrefix(m.Path, dir) {
+		t.Fatalf("%s: %v", m.Path, err)
+	}
+	before, _ := os.Stat(m.Path)
+	found, err := New(dir).Find("builtin:bee-tiny")
+	if err != nil || found.Path != m.Path || found.Digest != m.Digest {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	resolve(t, c, "builtin:bee-tiny")
+	if after, _ := os.Stat(m.Path); !os.SameFile(before, after) {
+		t.Fatal("written a second time")
+	}
+	// What is damaged is made anew.
+	if err := os.Truncate(m.Path, 100); err != nil {
+		t.Fatal(err)
+	}
+	if again := resolve(t, c, "builtin:bee-tiny"); again.SizeBytes != m.SizeBytes {
+		t.Fatalf("%+v", again)
+	}
+	_, err = c.Resolve(t.Context(), "builtin:wasp", nil)
+	wantError(t, err, messages.CodeModelUnknown, "wasp", "builtin:bee-slow")
+}
+
+func TestLocal(t *testing.T) {
+	dir, files := t.TempDir(), t.TempDir()
+	c := New(dir)
+	path := ggufFile(t, files, "Some Model:1b.GGUF")
+	m := resolve(t, c, path)
+	if m.ID != "Some-Model-1b" || m.Path != path || m.Digest != "" {
+		t.Fatalf("%+v", m)
+	}
+	for _, name := range []string{m.ID, path} {
+		if found, err := c.Find(name); err != nil || found.Path != path {
+			t.Fatalf("find %q: %+v, %v", name, found, err)
+		}
+	}
+	if again := resolve(t, c, m.ID); again.Path != path { // by its public name
+		t.Fatalf("%+v", again)
+	}
+	if !slices.Equal(ids(c.List()), []string{m.ID}) {
+		t.Fatalf("list %+v", c.List())
+	}
+
+	// Another file of the same name is refused while the first is there.
+	second := ggufFile(t, t.TempDir(), "Some Model:1b.GGUF")
+	_, err := c.Resolve(t.Context(), second, nil)
+	wantError(t, err, messages.CodeConflict, path, second, "rename")
+
+	// A file that is gone is no longer listed, and is said to be gone.
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.List()) != 0 || slices.Contains(c.Names(), m.ID) {
+		t.Fatal("a missing file is listed")
+	}
+	for _, name := range []string{m.ID, path} {
+		_, err = c.Resolve(t.Context(), name, nil)
+		wantError(t, err, messages.CodeBadModel, path, "does not exist")
+	}
+	_, err = c.Find(m.ID)
+	wantError(t, err, messages.CodeBadModel, path, "does not exist")
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.List()) != 1 {
+		t.Fatal("it is back but not listed")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if m := resolve(t, c, second); m.Path != second || !slices.Equal(m.Refs, []string{second}) {
+		t.Fatalf("%+v", m)
+	}
+}
+
+func TestBadModels(t *testing.T) {
+	files := t.TempDir()
+	whole, err := os.ReadFile(ggufFile(t, files, "good.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, b []byte, mode os.FileMode) string {
+		path := filepath.Join(files, name)
+		if err := os.WriteFile(path, b, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, tc := range map[string]struct{ path, says string }{
+		"missing":          {filepath.Join(files, "none.gguf"), "does not exist"},
+		"missing folder":   {filepath.Join(files, "none", "x.gguf"), "does not exist"},
+		"garbage":          {write("garbage.gguf", []byte(strings.Repeat("garbage ", 100)), 0o600), "not a GGUF"},
+		"empty":            {write("empty.gguf", nil, 0o600), ""},
+		"truncated":        {write("half.gguf", whole[:len(whole)/2], 0o600), "truncated"},
+		"truncated header": {write("head.gguf", whole[:100], 0o600), "truncated"},
+		"folder":           {files, "is a folder"},
+		"device":           {os.DevNull, "not a regular file"},
+		"unreadable":       {write("secret.gguf", whole, 0), "may not be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "unreadable" && os.Getuid() == 0 {
+				t.Skip("root may read everything")
+			}
+			c := New(t.TempDir())
+			_, err := c.Resolve(t.Context(), tc.path, nil)
+			wantError(t, err, messages.CodeBadModel, tc.path, tc.says)
+			if len(c.manifests()) != 0 {
+				t.Fatal("it was registered")
+			}
+		})
+	}
+	wantError(t, badModel("/m.gguf", &fs.PathError{Op: "open", Path: "/m.gguf", Err: fs.ErrPermission}),
+		messages.CodeBadModel, "/m.gguf", "may not be read")
+}
+
+func TestUnknownReferences(t *testing.T) {
+	c := New(t.TempDir())
+	for _, ref := range []string{"", "gpt-4", "hf:owner/repo", "../../etc/passwd", "https://example.com/m.gguf"} {
+		_, err := c.Resolve(t.Context(), ref, nil)
+		wantError(t, err, messages.CodeModelUnknown, "builtin:bee-tiny", "model.gguf")
+	}
+	_, err := c.Resolve(t.Context(), "models/x.gguf", nil)
+	wantError(t, err, messages.CodeBadModel, "absolute path")
+}
+
+// Whatever a kill leaves behind is no entry, and the next Resolve gets over it.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	c := New(dir)
+	entry := filepath.Join(dir, "models", folder("builtin:bee-tiny"))
+	if err := os.MkdirAll(entry, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{partFile, modelFile, manifestName + ".part", manifestName} {
+		if err := os.WriteFile(filepath.Join(entry, name), []byte("{half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.List()) != 0 {
+			t.Fatalf("with half a %s it is listed", name)
+		}
+	}
+	resolve(t, c, "builtin:bee-tiny")
+	if parts, _ := filepath.Glob(filepath.Join(entry, "*.part*")); len(parts) != 0 {
+		t.Fatalf("left: %q", parts)
+	}
+	// A manifest that was copied elsewhere is not believed.
+	if err := os.Rename(entry, filepath.Join(dir, "models", "other")); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.List()) != 0 {
+		t.Fatal("a moved manifest is listed")
+	}
+}
+
+func TestCancelledBuiltin(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	c := New(t.TempDir())
+	_, err := c.Resolve(ctx, "builtin:bee-tiny", func(Step) { cancel() })
+	wantError(t, err, messages.CodeCancelled)
+	if len(c.List()) != 0 {
+		t.Fatal("registered")
+	}
+}

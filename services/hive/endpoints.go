@@ -1,0 +1,150 @@
+package hive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog"
+	"github.com/rbee-project/rbee/services/hive/engines"
+	"github.com/rbee-project/rbee/services/hive/spawn"
+)
+
+// handle makes an endpoint's handler of a function on its request and reply.
+func handle[Req, Reply any](fn func(context.Context, *Req) (*Reply, error)) func(context.Context, *bus.Call) (any, error) {
+	return func(ctx context.Context, call *bus.Call) (any, error) {
+		req := new(Req)
+		if err := call.Decode(req); err != nil {
+			return nil, err
+		}
+		reply, err := fn(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		return reply, nil
+	}
+}
+
+// endpoints are this hive's alone, so without a queue group. life is the hive's own context: what
+// outlives a request hangs on it.
+func (h *Hive) endpoints(life context.Context) []bus.Endpoint {
+	op := func(name, op string, req, reply any, fn func(context.Context, *bus.Call) (any, error)) bus.Endpoint {
+		return bus.Endpoint{Name: name, Subject: messages.HiveSubject(h.cfg.ID, op), Request: req, Reply: reply, Handle: fn}
+	}
+	return []bus.Endpoint{
+		op("worker-spawn", messages.OpSpawn, messages.SpawnRequest{}, messages.SpawnResult{},
+			handle(func(ctx context.Context, r *messages.SpawnRequest) (*messages.SpawnResult, error) {
+				return h.spawn(ctx, life, r)
+			})),
+		op("worker-kill", messages.OpKill, messages.KillRequest{}, messages.Done{}, handle(h.kill)),
+		op("worker-watch", messages.OpWatch, messages.WatchRequest{}, messages.Done{},
+			handle(func(_ context.Context, r *messages.WatchRequest) (*messages.Done, error) { return h.watch(life, r) })),
+		op("worker-logs", messages.OpLogs, messages.LogsRequest{}, messages.LogsReply{}, handle(h.logs)),
+		op("model-list", messages.OpModelList, nil, messages.ModelListReply{}, handle(h.modelList)),
+		op("model-pull", messages.OpModelPull, messages.PullRequest{}, messages.Accepted{}, handle(h.modelPull)),
+		op("engine-list", messages.OpEngineList, nil, messages.EngineListReply{}, handle(h.engineList)),
+		op("engine-install", messages.OpEngineInst, messages.EngineRequest{}, messages.Accepted{}, handle(h.engineInstall)),
+		op("job-cancel", messages.OpJobCancel, messages.JobRef{}, messages.Done{}, handle(h.jobCancel)),
+	}
+}
+
+// maxGrace bounds how long a kill waits before SIGKILL.
+const maxGrace = 10 * time.Minute
+
+// kill ends a process whose pid and start time both match; else nothing is signalled.
+func (h *Hive) kill(ctx context.Context, r *messages.KillRequest) (*messages.Done, error) {
+	grace := min(time.Duration(r.GraceMillis)*time.Millisecond, maxGrace)
+	if err := spawn.Kill(ctx, r.PID, r.StartTime, grace); err != nil {
+		return nil, err
+	}
+	return &messages.Done{OK: true}, nil
+}
+
+// logs reads a piece of a worker's log.
+func (h *Hive) logs(_ context.Context, r *messages.LogsRequest) (*messages.LogsReply, error) {
+	if err := messages.CheckID("worker id", string(r.ID)); err != nil {
+		return nil, err
+	}
+	const most = 256 << 10
+	f, err := os.Open(h.logPath(r.ID))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, messages.Errorf(messages.CodeNotFound, messages.OpLogs, "hive %s has no log of worker %q", h.cfg.ID, r.ID)
+	}
+	if err != nil {
+		return nil, messages.Errorf(messages.CodeInternal, messages.OpLogs, "%w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, messages.Errorf(messages.CodeInternal, messages.OpLogs, "%w", err)
+	}
+	from := r.Offset
+	if from < 0 || from > st.Size() {
+		tail := r.TailBytes
+		if tail <= 0 || tail > most {
+			tail = 64 << 10
+		}
+		from = max(0, st.Size()-tail)
+	}
+	data, err := io.ReadAll(io.NewSectionReader(f, from, most))
+	if err != nil {
+		return nil, messages.Errorf(messages.CodeInternal, messages.OpLogs, "%w", err)
+	}
+	return &messages.LogsReply{Text: strings.ToValidUTF8(string(data), "\uFFFD"), Next: from + int64(len(data))}, nil
+}
+
+func (h *Hive) logPath(id messages.WorkerID) string {
+	return filepath.Join(h.cfg.DataDir, "logs", string(id)+".log")
+}
+
+func (h *Hive) modelList(context.Context, *messages.Versioned) (*messages.ModelListReply, error) {
+	return &messages.ModelListReply{Models: h.catalog.List()}, nil
+}
+
+func (h *Hive) modelPull(_ context.Context, r *messages.PullRequest) (*messages.Accepted, error) {
+	return h.jobs.Start(r.Job, messages.OpModelPull, func(ctx context.Context, job *bus.Job) (any, error) {
+		m, err := h.catalog.Resolve(ctx, r.Model, func(s catalog.Step) { job.Tick(s.Text, s.Done, s.Total, "B") })
+		if err != nil {
+			return nil, err
+		}
+		return &m, nil
+	})
+}
+
+func (h *Hive) engineList(context.Context, *messages.Versioned) (*messages.EngineListReply, error) {
+	r := &messages.EngineListReply{Engines: []messages.Engine{}}
+	for _, e := range h.engines.List() {
+		r.Engines = append(r.Engines, e.Engine)
+	}
+	return r, nil
+}
+
+// engineInstall is a job; afterwards the engine knows more devices than the CPU.
+func (h *Hive) engineInstall(_ context.Context, r *messages.EngineRequest) (*messages.Accepted, error) {
+	return h.jobs.Start(r.Job, messages.OpEngineInst, func(ctx context.Context, job *bus.Job) (any, error) {
+		last := ""
+		e, err := h.engines.Install(ctx, r.Name, func(s engines.Step) {
+			if s.Text != last {
+				last = s.Text
+				job.Step("%s", s.Text)
+			}
+			job.Tick(s.Text, s.Done, s.Total, "B")
+		})
+		if err != nil {
+			return nil, err
+		}
+		h.probe(ctx)
+		return &e.Engine, nil
+	})
+}
+
+func (h *Hive) jobCancel(_ context.Context, r *messages.JobRef) (*messages.Done, error) {
+	return &messages.Done{OK: h.jobs.Cancel(r.Job)}, nil
+}

@@ -1,0 +1,219 @@
+package hive
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/gguf/bees"
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog"
+	"github.com/rbee-project/rbee/services/hive/devices"
+	"github.com/rbee-project/rbee/services/hive/engines"
+	"github.com/rbee-project/rbee/services/hive/spawn"
+)
+
+const (
+	exitBusyPort = 98              // of rbee-worker
+	portTries    = 3               // ports that are tried
+	portWait     = 5 * time.Second // for a worker to open its port or to end
+	watchPort    = 5 * time.Millisecond
+)
+
+// spawn starts a worker and returns as soon as its process has its port; the model loads later.
+// life is what the report of its end hangs on.
+func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*messages.SpawnResult, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	if err := messages.CheckID("worker id", string(r.ID)); err != nil {
+		return nil, err
+	}
+	bin, err := h.workerBin()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := h.engines.Find(engines.LlamaCpp)
+	if err != nil {
+		return nil, err
+	}
+	model, err := h.catalog.Resolve(ctx, r.Model, nil)
+	if err != nil {
+		e := *messages.AsError(err, messages.OpSpawn)
+		e.Message = fmt.Sprintf("hive %s: %s", h.cfg.ID, e.Message)
+		return nil, &e
+	}
+	if err := h.checkMemory(ctx, r, &model); err != nil {
+		return nil, err
+	}
+	creds, err := h.workerCreds(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		res, exit, err := h.start(ctx, life, bin, &engine, &model, creds, r)
+		if err == nil {
+			return res, nil
+		}
+		if exit != exitBusyPort || try == portTries {
+			_ = os.RemoveAll(filepath.Dir(creds))
+			return nil, err
+		}
+		h.log.Info("port taken meanwhile, trying another", "worker", r.ID)
+	}
+}
+
+// checkMemory compares weights and KV cache with what the machine has free.
+func (h *Hive) checkMemory(ctx context.Context, r *messages.SpawnRequest, m *messages.Model) error {
+	if r.Force {
+		return nil
+	}
+	need, sum, err := catalog.Needed(*m, r.ContextLength, r.Slots)
+	if err != nil {
+		return err
+	}
+	if free := devices.Host(ctx, h.cfg.DataDir).MemoryFreeBytes; free > 0 && need > free {
+		return messages.Errorf(messages.CodeNoMemory, messages.OpSpawn, "%s needs %s, hive %s has %d MiB free", m.ID, sum, h.cfg.ID, free>>20).
+			WithHint("fewer --slots, a smaller --ctx, a smaller quantization, or --force")
+	}
+	return nil
+}
+
+// workerCreds makes the worker's key here and has the queen sign it: the seed never crosses the bus.
+func (h *Hive) workerCreds(ctx context.Context, id messages.WorkerID) (path string, err error) {
+	seed, public, err := bus.NewUserKey()
+	if err != nil {
+		return "", fmt.Errorf("make a key: %w", err)
+	}
+	var signed messages.SignReply
+	if err := h.conn.Request(ctx, messages.DoSubject(h.conn.Caller, messages.OpSign), &messages.SignRequest{Worker: id, PublicKey: public}, &signed); err != nil {
+		return "", err
+	}
+	file, err := bus.FormatCredentials(signed.JWT, seed)
+	if err != nil {
+		return "", fmt.Errorf("credentials: %w", err)
+	}
+	dir := filepath.Join(h.cfg.DataDir, "workers", string(id))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", messages.Errorf(messages.CodeInternal, messages.OpSpawn, "%w", err)
+	}
+	path = filepath.Join(dir, "creds")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		return "", messages.Errorf(messages.CodeInternal, messages.OpSpawn, "%w", err)
+	}
+	return path, nil
+}
+
+// start runs the process once. exit is its code when it ended before it had its port.
+func (h *Hive) start(ctx, life context.Context, bin string, e *engines.Installed, m *messages.Model, creds string, r *messages.SpawnRequest) (*messages.SpawnResult, int, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, 0, err
+	}
+	spec := spawn.Spec{Path: bin, Args: h.args(e, m, creds, port, r), LogPath: h.logPath(r.ID),
+		Env: map[string]string{"GGML_NO_BACKTRACE": "1"}}
+	p, exited, err := h.spawner.Start(ctx, spec)
+	if err != nil {
+		return nil, 0, err
+	}
+	reports := make(chan spawn.Exit, 1)
+	h.watchers.Go(func() {
+		e, ok := <-exited
+		if !ok {
+			return // the hive stops; the worker lives on, and needs its credentials
+		}
+		reports <- e
+		if e.Code != exitBusyPort {
+			_ = os.RemoveAll(filepath.Dir(creds))
+		}
+		h.report(r.ID, "", &e)
+	})
+	if e, err := waitPort(ctx, life, port, reports); err != nil {
+		return nil, e.Code, messages.Errorf(messages.CodeSpawnFailed, messages.OpSpawn, "the worker ended at once, exit %d %s: %s", e.Code, e.Signal, e.StderrTail)
+	}
+	return &messages.SpawnResult{WorkerID: r.ID, PID: p.PID, Port: port, StartTime: p.StartTime, ModelID: m.ID}, 0, nil
+}
+
+func (h *Hive) args(e *engines.Installed, m *messages.Model, creds string, port int, r *messages.SpawnRequest) []string {
+	device := r.Device
+	if device == "" {
+		device = messages.DefaultDevice
+	}
+	args := []string{"--worker-id", string(r.ID), "--model", m.Path, "--name", m.ID, "--device", device, "--port", strconv.Itoa(port),
+		"--queen-url", h.cfg.ServerURL, "--creds", creds, "--hive", string(h.cfg.ID), "--lib", e.Path,
+		"--slots", strconv.Itoa(r.Slots), "--ctx", strconv.Itoa(r.ContextLength)}
+	if r.OrphanAfterMillis > 0 {
+		args = append(args, "--orphan-after", (time.Duration(r.OrphanAfterMillis) * time.Millisecond).String())
+	}
+	if m.ID == "builtin:"+bees.Endless {
+		args = append(args, "--context-shift") // its answers end by max_tokens or a cancel alone
+	}
+	return args
+}
+
+// waitPort returns nil once the worker listens, or its exit if it ended before. A worker that takes
+// long to do either is left to the spawn's own deadline.
+func waitPort(ctx, life context.Context, port int, exited <-chan spawn.Exit) (spawn.Exit, error) {
+	limit := time.NewTimer(portWait)
+	defer limit.Stop()
+	tick := time.NewTicker(watchPort)
+	defer tick.Stop()
+	for {
+		select {
+		case e := <-exited:
+			return e, fmt.Errorf("exit %d", e.Code)
+		case <-ctx.Done():
+			return spawn.Exit{}, nil
+		case <-life.Done():
+			return spawn.Exit{}, nil
+		case <-limit.C:
+			return spawn.Exit{}, nil
+		case <-tick.C:
+			c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), time.Second)
+			if err == nil {
+				_ = c.Close()
+				return spawn.Exit{}, nil
+			}
+		}
+	}
+}
+
+func freePort() (int, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, messages.Errorf(messages.CodeInternal, messages.OpSpawn, "no free port: %w", err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+// watch reports the end of a process that an earlier life of this hive spawned.
+func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.Done, error) {
+	if err := messages.CheckID("worker id", string(r.Worker)); err != nil {
+		return nil, err
+	}
+	if t, err := spawn.StartTime(r.PID); err != nil || t != r.StartTime {
+		return nil, messages.Errorf(messages.CodeNotFound, messages.OpWatch, "process %d is not worker %q", r.PID, r.Worker)
+	}
+	h.watchers.Go(func() {
+		if e, err := spawn.Watch(life, r.PID, r.StartTime); err == nil {
+			h.report(r.Worker, r.Incarnation, &e)
+		}
+	})
+	return &messages.Done{OK: true}, nil
+}
+
+// report tells everybody that a worker's process has ended.
+func (h *Hive) report(id messages.WorkerID, incarnation string, e *spawn.Exit) {
+	x := &messages.WorkerExited{Worker: id, Incarnation: incarnation, Hive: h.cfg.ID, PID: e.PID, StartTime: e.StartTime,
+		Code: e.Code, Signal: e.Signal, Stderr: e.StderrTail, RanMillis: e.After.Milliseconds(), At: e.At}
+	h.log.Info("worker exited", "worker", id, "pid", e.PID, "code", e.Code, "signal", e.Signal)
+	if err := h.conn.PublishJSON(messages.EventSubject("hive", string(h.cfg.ID), "worker.exited"), x); err != nil {
+		h.log.Warn("exit report not sent; silence will tell", "worker", id, "error", err)
+	}
+}
