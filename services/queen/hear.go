@@ -122,7 +122,7 @@ func (q *Queen) changed(cs []registry.Change) {
 		_ = q.conn.PublishJSON(messages.EventSubject("queen", q.cfg.Name, c.Kind), &e)
 		q.log.Info(c.Kind, "worker", c.Worker.ID, "hive", c.Hive, "model", c.Worker.ModelID, "cause", c.Cause)
 	}
-	q.hasWorker.poke()
+	q.heard.poke()
 }
 
 func (q *Queen) mirror(c registry.Change) {

@@ -51,7 +51,7 @@ type Queen struct {
 	jobs       *bus.Jobs
 	spawns     *spawns
 	relay      relay
-	hasWorker  *topic
+	heard  *topic
 	storeErr   atomic.Pointer[string]
 	dropped    atomic.Uint64
 	ready      chan struct{}
@@ -71,7 +71,7 @@ func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slo
 		cfg.DrainTimeout = 30 * time.Second
 	}
 	q := &Queen{cfg: cfg, conn: conn, realm: realm, ln: ln, log: log, began: time.Now(), ready: make(chan struct{}),
-		direct: router.NewDirect(), spawns: newSpawns(), hasWorker: newTopic()}
+		direct: router.NewDirect(), spawns: newSpawns(), heard: newTopic()}
 	q.dispatcher = router.NewDispatcher()
 	q.registry = registry.New(conn.Connected, q.changed)
 	q.router = router.New(router.Config{Dispatcher: q.dispatcher, Bus: router.Bus{Conn: conn}, Direct: q.direct, Route: cfg.Route,

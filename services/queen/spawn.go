@@ -89,6 +89,9 @@ func (q *Queen) spawn(ctx context.Context, job *bus.Job, req messages.SpawnReque
 		return nil, messages.Errorf(messages.CodeConflict, messages.OpSpawn, "worker %q already serves %s", w.ID, w.ModelID).
 			WithHint("choose another --id, or stop it: rbee worker stop %s", w.ID)
 	}
+	if err := q.awaitHive(ctx); err != nil {
+		return nil, err
+	}
 	hive, err := q.chooseHive(req.Hive, req.Model)
 	if err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messa
 	limit := time.NewTimer(loadLimit)
 	defer limit.Stop()
 	for {
-		changed := q.hasWorker.wait()
+		changed := q.heard.wait()
 		if w, ok := q.registry.Worker(id); ok && w.PID == pid {
 			switch w.Status {
 			case messages.StatusReady, messages.StatusBusy:
@@ -145,6 +148,25 @@ func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messa
 			return nil, messages.Errorf(messages.CodeTimeout, messages.OpSpawn, "worker %s was not ready within %s", id, loadLimit)
 		case <-ctx.Done():
 			return nil, messages.AsError(context.Cause(ctx), messages.OpSpawn)
+		}
+	}
+}
+
+// awaitHive gives a queen that has just started one beat's time to hear of a hive.
+func (q *Queen) awaitHive(ctx context.Context) error {
+	limit := time.NewTimer(messages.HiveBeatEvery + time.Second)
+	defer limit.Stop()
+	for {
+		changed := q.heard.wait()
+		if len(q.registry.Hives()) > 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return nil // chooseHive says what is missing
+		case <-ctx.Done():
+			return messages.AsError(context.Cause(ctx), messages.OpSpawn)
 		}
 	}
 }

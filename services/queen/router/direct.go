@@ -40,7 +40,9 @@ func (d *Direct) Open(ctx context.Context, w *messages.WorkerInfo, req *messages
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	asked := ctx // it bounds the opening; the answer lives on until Close
+	ctx, cancel := context.WithCancel(context.WithoutCancel(asked))
+	defer context.AfterFunc(asked, cancel)()
 	url := "http://" + net.JoinHostPort(w.Host, strconv.Itoa(w.Port)) + "/v1/infer"
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
@@ -50,10 +52,9 @@ func (d *Direct) Open(ctx context.Context, w *messages.WorkerInfo, req *messages
 	post.Header.Set("Content-Type", "application/json")
 	resp, err := d.client.Do(post)
 	if err != nil {
-		cause := context.Cause(ctx)
 		cancel()
-		if cause != nil {
-			return nil, messages.AsError(cause, messages.OpInfer)
+		if asked.Err() != nil {
+			return nil, messages.AsError(context.Cause(asked), messages.OpInfer)
 		}
 		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s does not answer over HTTP: %w", w.ID, err)
 	}

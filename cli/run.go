@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/cli/solo"
+	"github.com/rbee-project/rbee/messages"
+)
+
+type runCmd struct {
+	Model       string   `arg:"" help:"builtin:NAME, or the path of a .gguf."`
+	Prompt      []string `arg:"" optional:"" help:"What to ask. Without it: stdin, or a chat on a terminal."`
+	System      string   `help:"System message."`
+	MaxTokens   int      `help:"Most tokens of an answer; 0: as many as fit." default:"0"`
+	Temperature *float64 `help:"0 is greedy. Default: the engine's."`
+	Seed        *int64   `help:"Same seed, same text."`
+	Verbose     bool     `help:"Print timings." short:"v"`
+	Hive        string   `help:"Where to start a worker, if one must be."`
+	Device      string   `help:"ggml's name of the device." default:"auto"`
+	Slots       int      `help:"Requests at once." default:"4"`
+	Ctx         int      `help:"Tokens a slot; 0: the trained length, at most 4096." default:"0"`
+	Force       bool     `help:"Skip the memory check."`
+}
+
+// loneOrphanAfter is how long the workers of a lone run outlive it, should it be killed.
+const loneOrphanAfter = 15 * time.Second
+
+// Run answers and, if it had to start a queen of its own, stops everything again.
+func (r *runCmd) Run(a *app) error {
+	ref, err := modelRef(r.Model)
+	if err != nil {
+		return err
+	}
+	// Ctrl-C stops the answer; what runs is then stopped in order.
+	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt)
+	defer stop()
+	c, alone, err := r.queen(ctx, a)
+	if err != nil {
+		return cancelled(ctx, a, err)
+	}
+	if alone != nil {
+		defer alone()
+	}
+	defer c.Close()
+	prompt, chat, err := r.prompt(a)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	w, fresh, err := r.worker(ctx, a, c, ref)
+	if err != nil {
+		return cancelled(ctx, a, err)
+	}
+	load := time.Since(began)
+	if chat {
+		stop()
+		return r.chat(a, c, w.ModelID)
+	}
+	msgs := append(r.first(), map[string]string{"role": "user", "content": prompt})
+	_, t, err := r.answer(ctx, a, c, w.ModelID, msgs)
+	if err != nil {
+		return cancelled(ctx, a, err)
+	}
+	if r.Verbose {
+		fmt.Fprintf(a.stderr, "load %s, TTFT %s, %s\n", load.Round(time.Millisecond), t.ttft.Round(100*time.Microsecond), t.rate())
+	}
+	if fresh && alone == nil {
+		fmt.Fprintf(a.stderr, "worker %s goes on serving %s; stop it with: rbee worker stop %s\n", w.ID, w.ModelID, w.ID)
+	}
+	return nil
+}
+
+// cancelled turns an error that Ctrl-C caused into exit code 130.
+func cancelled(ctx context.Context, a *app, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	fmt.Fprintln(a.stderr, "cancelled")
+	a.exit = exitCancelled
+	return nil
+}
+
+// queen connects to one that runs, or starts one for the time of the command: only if no server was
+// named and none answers.
+func (r *runCmd) queen(ctx context.Context, a *app) (c *client, stop func(), err error) {
+	if c, err = a.connect(ctx); err == nil || a.Server != "" {
+		return c, nil, err
+	}
+	state, err := os.MkdirTemp("", "rbee-run-") // 0700
+	if err != nil {
+		return nil, nil, fmt.Errorf("temporary folder: %w", err)
+	}
+	s, err := solo.Start(ctx, solo.Config{DataDir: a.DataDir, StateDir: state, HTTP: solo.FreeAddr, NATS: solo.FreeAddr,
+		Roles: []string{solo.RoleBus, solo.RoleQueen, solo.RoleHive}, OrphanAfter: loneOrphanAfter, DrainTimeout: 5 * time.Second,
+		Version: Version, Log: a.log})
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(state))
+	}
+	stop = func() { s.Stop(); _ = os.RemoveAll(state) }
+	path := filepath.Join(state, "creds", "admin.creds")
+	if err = ensureCreds(s.Realm, bus.RoleAdmin, path); err == nil {
+		lone := *a
+		lone.Server, lone.Creds = s.Address.NATS, path
+		c, err = lone.connect(ctx)
+	}
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return c, stop, nil
+}
+
+// prompt is the arguments, else what a pipe holds, else a chat.
+func (r *runCmd) prompt(a *app) (text string, chat bool, err error) {
+	if len(r.Prompt) > 0 {
+		return strings.Join(r.Prompt, " "), false, nil
+	}
+	if isTerminal(a.stdin) {
+		return "", true, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(a.stdin, messages.MaxPayload))
+	if err != nil {
+		return "", false, fmt.Errorf("read the prompt: %w", err)
+	}
+	if text = strings.TrimRight(string(data), "\n"); text == "" {
+		return "", false, misused("no prompt: give one as an argument or on stdin")
+	}
+	return text, false, nil
+}
+
+func (r *runCmd) first() []map[string]string {
+	if r.System == "" {
+		return nil
+	}
+	return []map[string]string{{"role": "system", "content": r.System}}
+}
+
+// worker makes sure that one serves the model; fresh says that it was started for this.
+func (r *runCmd) worker(ctx context.Context, a *app, c *client, ref string) (w *messages.WorkerInfo, fresh bool, err error) {
+	p := a.progress()
+	defer p.done()
+	watch := p.watcher()
+	show := watch.Event
+	watch.Event = func(e messages.JobEvent) {
+		fresh = fresh || e.State == messages.JobStep
+		show(e)
+	}
+	id := messages.JobID(messages.NewID("run-"))
+	w = &messages.WorkerInfo{}
+	req := &messages.EnsureRequest{SpawnRequest: messages.SpawnRequest{Job: id, Model: ref, Hive: messages.HiveID(r.Hive), Device: r.Device,
+		Slots: r.Slots, ContextLength: r.Ctx, Force: r.Force}}
+	err = c.RunJob(ctx, c.do(messages.OpEnsure), id, req, w, watch)
+	if err != nil && ctx.Err() != nil {
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		_ = c.Request(bye, c.do(messages.OpJobCancel), &messages.JobRef{Job: id}, nil)
+	}
+	return w, fresh, err
+}
+
+// modelRef makes a path absolute; a reference stays as it is.
+func modelRef(ref string) (string, error) {
+	if strings.HasPrefix(ref, "builtin:") {
+		return ref, nil
+	}
+	if !strings.HasSuffix(ref, ".gguf") {
+		if _, err := os.Stat(ref); err != nil {
+			return "", badModelRef(ref)
+		}
+	}
+	abs, err := filepath.Abs(ref)
+	if err != nil {
+		return "", fmt.Errorf("model: %w", err)
+	}
+	return abs, nil
+}
