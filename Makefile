@@ -1,0 +1,75 @@
+# rbee: one way to build, test, lint and run. `make help` lists the targets.
+SHELL       := /bin/bash
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
+M           := github.com/rbee-project/rbee
+LDFLAGS     := -X $(M)/cli.Version=$(VERSION) -X $(M)/services/queen.Version=$(VERSION) -X $(M)/services/hive.Version=$(VERSION)
+BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+MODULES     := messages gguf bus services/queen services/hive services/worker cli
+PORTABLE    := messages gguf bus services/queen services/hive cli
+CACHE       := $(CURDIR)/.cache
+TOOLS       := $(CURDIR)/.tools
+LINT_VER    := v2.15.0
+NATS_VER    := v0.5.0
+# llama.cpp's libraries, as `rbee engine install llama-cpp` puts them there.
+LLAMA_LIB    = $(shell bin/rbee engine list --json --data-dir $(CACHE)/rbee | sed -n 's/.*"path":"\([^"]*\)".*/\1/p' | head -1)
+MODEL       ?= builtin:bee-tiny
+PROMPT      ?= What does the queen do?
+
+.PHONY: help build demo libs tools test check test-slow bench fmt lint modules cross clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+build: ## the four binaries, into bin/
+	$(BUILD) -o bin/ ./cli/cmd/rbee ./services/queen/cmd/rbee-queen ./services/hive/cmd/rbee-hive ./services/worker/cmd/rbee-worker
+
+bin/rbee bin/rbee-worker: FORCE
+	@mkdir -p bin
+	@$(BUILD) -o bin/ ./cli/cmd/rbee ./services/worker/cmd/rbee-worker
+FORCE:
+
+libs: bin/rbee ## llama.cpp's libraries, into .cache/
+	@bin/rbee engine install llama-cpp --data-dir $(CACHE)/rbee >/dev/null
+
+demo: bin/rbee libs ## answer a prompt through queen, hive, worker and llama.cpp: make demo [MODEL=path.gguf]
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	  env -u RBEE_SERVER -u RBEE_CREDS RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_DATA_DIR="$$dir" bin/rbee run --verbose "$(MODEL)" "$(PROMPT)"
+
+tools: $(TOOLS)/nats ## the nats CLI and golangci-lint, into .tools/
+$(TOOLS)/nats:
+	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/nats-io/natscli/nats@$(NATS_VER)
+$(TOOLS)/golangci-lint:
+	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VER)
+
+test: libs $(TOOLS)/nats ## every test
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -timeout 15m work
+
+check: fmt modules lint cross libs $(TOOLS)/nats ## format, vet, lint, modules, cross-builds, and the tests with -race
+	$(GO) vet work
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -race -timeout 30m work
+
+test-slow: libs ## long matrices: fuzzing of every parser of foreign input
+	cd messages && $(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 20s -fuzzminimizetime 1s .
+	cd messages && $(GO) test -run '^$$' -fuzz FuzzFrame -fuzztime 10s -fuzzminimizetime 1s .
+	cd gguf && $(GO) test -run '^$$' -fuzz FuzzReadHeader -fuzztime 20s -fuzzminimizetime 1s .
+
+bench: libs ## timings: kill -9 to gone, cancel to still
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench . -benchtime 20x ./cli/e2e
+
+fmt: ## gofmt leaves no diff
+	@out=$$(gofmt -l $(MODULES)); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
+
+lint: $(TOOLS)/golangci-lint ## golangci-lint in every module
+	@for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+modules: ## go.work is in step, and every module builds alone
+	@before=$$(cat go.work $(MODULES:%=%/go.mod) | sha256sum); $(GO) work sync; \
+	  [ "$$before" = "$$(cat go.work $(MODULES:%=%/go.mod) | sha256sum)" ] || { echo 'go work sync changes go.mod files: commit them'; exit 1; }
+	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) build ./...) || exit 1; done
+
+cross: ## all but the worker build for macOS and Windows
+	@for os in darwin windows; do for m in $(PORTABLE); do (cd $$m && GOOS=$$os CGO_ENABLED=0 $(GO) build ./...) || exit 1; done; done
+
+clean: ## what was built; not .cache/ and .tools/
+	rm -rf bin
