@@ -43,11 +43,11 @@ $(TOOLS)/golangci-lint:
 	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VER)
 
 test: libs $(TOOLS)/nats ## every test
-	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -timeout 15m work
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -count=1 -timeout 15m work
 
 check: fmt modules lint cross libs $(TOOLS)/nats ## format, vet, lint, modules, cross-builds, and the tests with -race
 	$(GO) vet work
-	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -race -timeout 30m work
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -count=1 -race -timeout 30m work
 
 test-slow: libs ## long matrices: fuzzing of every parser of foreign input
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 20s -fuzzminimizetime 1s .

@@ -22,7 +22,6 @@ type Reader struct {
 	sub   *nats.Subscription
 	reply string
 	ctl   string
-	limit int
 
 	want    uint64 // number of the next data frame
 	objects [][]byte

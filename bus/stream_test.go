@@ -87,7 +87,7 @@ func TestStreamArrivesWholeAndInOrder(t *testing.T) {
 	})
 	r := open(t, q)
 	n, err := readAll(deadline(t), r)
-	if n != objects || err != io.EOF {
+	if n != objects || !errors.Is(err, io.EOF) {
 		t.Errorf("%d of %d objects, then %v", n, objects, err)
 	}
 	if got := r.Usage(); got != (messages.Usage{PromptTokens: 3, CompletionTokens: 4}) {

@@ -150,7 +150,7 @@ func (a *app) logger(command string) *slog.Logger {
 		_ = level.UnmarshalText([]byte(a.LogLevel)) // kong has checked it
 	}
 	if isTerminal(a.stderr) {
-		return slog.New(tint.NewHandler(a.stderr, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
+		return slog.New(tint.NewTextHandler(a.stderr, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
 	}
 	return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 }

@@ -106,7 +106,7 @@ func OpenHeader(path string) (*Header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read GGUF header: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	h, err := ReadHeader(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("read GGUF header of %s: %w", path, err)

@@ -126,7 +126,7 @@ func TestObjects(t *testing.T) {
 		t.Errorf("a cut payload gives %v", err)
 	}
 	stop := errors.New("stop")
-	if err := Objects(p, func([]byte) error { return stop }); err != stop {
+	if err := Objects(p, func([]byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("fn's error is lost: %v", err)
 	}
 }

@@ -167,7 +167,7 @@ func (r *Running) run(ctx context.Context, name string, s service, conn *bus.Con
 	go func() { ended <- s.Run(life) }()
 	r.services[name] = func() {
 		cancel()
-		<-ended
+		_ = <-ended // Failed has told it
 		conn.Close()
 	}
 	select {

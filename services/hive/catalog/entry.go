@@ -36,13 +36,13 @@ func (c *Catalog) enter(ctx context.Context, id string) (*entry, error) {
 	}
 	l := flock.New(filepath.Join(dir, ".lock"))
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		l.Close()
+		_ = l.Close()
 		return nil, err
 	}
 	return &entry{root: c.dir, dir: dir, lock: l}, nil
 }
 
-func (e *entry) leave() { e.lock.Close() }
+func (e *entry) leave() { _ = e.lock.Close() }
 
 // registerInPlace notes a model that stays where it is.
 func (e *entry) registerInPlace(v Vendor, a Artifact, ref string) (messages.Model, error) {

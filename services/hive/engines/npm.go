@@ -104,7 +104,7 @@ func fetch(ctx context.Context, p pin, dir string) (string, error) {
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
 		switch cause := context.Cause(ctx); {
-		case cause == errSlow:
+		case errors.Is(cause, errSlow):
 			err = errSlow
 		case cause != nil:
 			return "", ctx.Err()

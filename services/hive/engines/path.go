@@ -87,7 +87,7 @@ func versionIn(entries []os.DirEntry) string {
 // sizeOf is how many bytes the regular files below dir hold; what cannot be read counts as nothing.
 func sizeOf(dir string) int64 {
 	var sum int64
-	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return nil
 		}

@@ -110,15 +110,14 @@ func (s *Store) find(name string) (Installed, Vendor, error) {
 		return Installed{}, nil, err
 	}
 	e, err := s.load(name, version)
-	switch {
-	case err == nil:
+	if err == nil {
 		return e, nil, nil
-	case errors.Is(err, fs.ErrNotExist):
-		err = messages.Errorf(messages.CodeNoEngine, opFind, "engine %s %s is not installed", name, version)
-	default:
-		err = messages.Errorf(messages.CodeNoEngine, opFind, "engine %s %s is damaged: %w", name, version, err)
 	}
-	return Installed{}, from, err.(*messages.Error).WithHint("rbee engine install %s", name)
+	missing := messages.Errorf(messages.CodeNoEngine, opFind, "engine %s %s is damaged: %w", name, version, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		missing = messages.Errorf(messages.CodeNoEngine, opFind, "engine %s %s is not installed", name, version)
+	}
+	return Installed{}, from, missing.WithHint("rbee engine install %s", name)
 }
 
 func (s *Store) load(name, version string) (Installed, error) {
@@ -205,10 +204,10 @@ func (s *Store) lock(ctx context.Context, progress func(Step)) (unlock func(), e
 		_, err = l.TryLockContext(ctx, lockPoll)
 	}
 	if err != nil {
-		l.Close()
+		_ = l.Close()
 		return nil, err
 	}
-	return func() { l.Close() }, nil
+	return func() { _ = l.Close() }, nil
 }
 
 // sweep removes what killed installs left; only for whoever holds the lock.

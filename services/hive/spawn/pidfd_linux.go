@@ -75,7 +75,7 @@ func (p *pidfd) await(ctx context.Context, events int16) error {
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(fired)
-		p.file.SetReadDeadline(time.Unix(1, 0))
+		_ = p.file.SetReadDeadline(time.Unix(1, 0))
 	})
 	err := p.conn.Read(func(fd uintptr) bool { return polled(fd)&events != 0 })
 	if !stop() {
@@ -129,7 +129,7 @@ func (p *pidfd) killGroup(held bool) {
 	}
 	// An older kernel: by number, which is only right as long as the number is taken.
 	if pgid, err := unix.Getpgid(p.pid); held && err == nil && pgid == p.pid {
-		unix.Kill(-p.pid, unix.SIGKILL)
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}
 }
 

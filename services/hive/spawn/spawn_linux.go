@@ -34,8 +34,8 @@ func startChild(spec Spec) (child, error) {
 		}
 		fd.close()
 	}
-	unix.Kill(-p.Pid, unix.SIGKILL)
-	p.Wait()
+	_ = unix.Kill(-p.Pid, unix.SIGKILL)
+	_, _ = p.Wait()
 	return nil, err
 }
 
@@ -65,7 +65,7 @@ func (c *linuxChild) wait(ctx context.Context) (int, string, error) {
 		return -1, "", err
 	}
 	// Ended but not reaped: the number is still taken, so its group is certainly its group.
-	unix.Kill(-c.proc.PID, unix.SIGKILL)
+	_ = unix.Kill(-c.proc.PID, unix.SIGKILL)
 	state, err := c.os.Wait()
 	if err != nil {
 		return -1, "", nil //nolint:nilerr // it has ended; how is not known
