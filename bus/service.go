@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go/micro"
@@ -156,13 +158,16 @@ func metadata(e Endpoint) map[string]string {
 	return m
 }
 
-// semver is version as micro demands it: "0.0.0-dev" for a build that has none.
+var (
+	isSemver  = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?$`)
+	notSemver = regexp.MustCompile(`[^0-9A-Za-z-]+`)
+)
+
+// semver is version as micro demands it. A build without a tag has a commit's name ("8d5f2c1") or
+// "dev": it becomes a pre-release of 0.0.0.
 func semver(version string) string {
-	if len(version) > 1 && version[0] == 'v' {
-		version = version[1:]
+	if v := strings.TrimPrefix(version, "v"); isSemver.MatchString(v) {
+		return v
 	}
-	if version == "" || version == "dev" || version[0] < '0' || version[0] > '9' {
-		return "0.0.0-dev"
-	}
-	return version
+	return "0.0.0-build-" + notSemver.ReplaceAllString(version, "-")
 }

@@ -131,3 +131,16 @@ func TestOneRoleOnOneDataDir(t *testing.T) {
 		release()
 	}
 }
+
+// A clone without tags is built with a commit's name as its version; micro takes semver alone.
+func TestServeTakesEveryVersion(t *testing.T) {
+	c := bustest.Start(t).Connect(t, bus.RoleQueen, "q")
+	for _, v := range []string{"v1.2.3", "1.2.3-4-gabc", "dev", "", "8d5f2c1", "0123456", "v1", "a b/c"} {
+		svc, err := c.Serve(context.Background(), "rbee-test", v, "test", nil)
+		if err != nil {
+			t.Errorf("version %q: %v", v, err)
+			continue
+		}
+		svc.Stop()
+	}
+}
