@@ -36,10 +36,6 @@ const loneOrphanAfter = 15 * time.Second
 
 // Run answers and, if it had to start a queen of its own, stops everything again.
 func (r *runCmd) Run(a *app) error {
-	ref, err := modelRef(r.Model)
-	if err != nil {
-		return err
-	}
 	// Ctrl-C stops the answer; what runs is then stopped in order.
 	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt)
 	defer stop()
@@ -51,6 +47,12 @@ func (r *runCmd) Run(a *app) error {
 		defer alone()
 	}
 	defer c.Close()
+	ref := r.Model
+	if alone != nil || c.local(ctx, messages.HiveID(r.Hive)) {
+		if ref, err = modelRef(ref); err != nil {
+			return err
+		}
+	}
 	prompt, chat, err := r.prompt(a)
 	if err != nil {
 		return err
@@ -167,7 +169,7 @@ func (r *runCmd) worker(ctx context.Context, a *app, c *client, ref string) (w *
 	return w, fresh, err
 }
 
-// modelRef makes a path absolute; a reference stays as it is.
+// modelRef makes a path of this machine absolute; a reference stays as it is.
 func modelRef(ref string) (string, error) {
 	if strings.HasPrefix(ref, "builtin:") {
 		return ref, nil

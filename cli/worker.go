@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -83,7 +82,7 @@ type workerSpawnCmd struct {
 func (s *workerSpawnCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, c *client) error {
 		ref := s.Model
-		if !filepath.IsAbs(ref) && c.local(ctx, messages.HiveID(s.Hive)) {
+		if c.local(ctx, messages.HiveID(s.Hive)) {
 			var err error
 			if ref, err = modelRef(ref); err != nil {
 				return err
