@@ -44,18 +44,15 @@ func (w *Worker) beat(ctx context.Context) {
 }
 
 func (w *Worker) publishBeat() {
-	w.mu.Lock()
 	w.seq++
-	seq := w.seq
-	w.mu.Unlock()
 	// An error means that the bus is down: the beat that follows the reconnect says everything.
-	_ = w.beats.Publish(messages.HeartbeatSubject(w.cfg.ID), &messages.Heartbeat{Worker: w.Info(), Seq: seq, SentAt: time.Now().UTC()})
+	_ = w.beats.Publish(messages.HeartbeatSubject(w.cfg.ID), &messages.Heartbeat{Worker: w.Info(), Seq: w.seq, SentAt: time.Now().UTC()})
 }
 
-// goodbye is the last beat.
+// goodbye is the last beat; the loop has ended.
 func (w *Worker) goodbye() {
 	w.setStatus(messages.StatusStopped)
-	if w.beats == nil {
+	if w.beats == nil || !w.beats.Connected() {
 		return
 	}
 	w.publishBeat()
@@ -66,10 +63,14 @@ func (w *Worker) goodbye() {
 
 // watchBus ends a worker that nobody can reach any more, and renews its credentials.
 func (w *Worker) watchBus(ctx context.Context) {
-	tick := time.NewTicker(min(time.Second, max(w.cfg.OrphanAfter/4, 10*time.Millisecond)))
+	every := time.Second
+	if w.cfg.OrphanAfter > 0 {
+		every = min(every, max(w.cfg.OrphanAfter/4, 10*time.Millisecond))
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	alone := time.Time{}
-	renew := time.Now().Add(bus.RenewAfter)
+	renew := time.Now().Add(w.renewAfter)
 	for {
 		select {
 		case <-ctx.Done():
@@ -85,31 +86,67 @@ func (w *Worker) watchBus(ctx context.Context) {
 				w.Stop()
 				return
 			}
-			if now.After(renew) && w.inFlight.Load() == 0 {
+			if now.After(renew) && w.beats.Connected() {
 				renew = now.Add(w.renew(ctx))
 			}
 		}
 	}
 }
 
-// renew has the queen sign the worker's key again and reconnects with it. It returns when to renew
-// next.
+// Times of a renewal.
+const (
+	lastHour   = time.Hour // of the credentials: nothing new is taken, so that the worker falls idle
+	retryRenew = 10 * time.Minute
+	renewWait  = 2 * time.Second // for the queen's answer, with requests held off
+)
+
+// renew has the queen sign the worker's key again and reconnects with it, when no request runs. It
+// returns when to renew next.
 func (w *Worker) renew(ctx context.Context) time.Duration {
 	creds := w.beats.Credentials()
-	subject := messages.DoSubject(w.beats.Caller, messages.OpRenew)
-	var r messages.SignReply
-	err := w.beats.Request(ctx, subject, &messages.SignRequest{Worker: w.cfg.ID, PublicKey: creds.PublicKey()}, &r)
-	if err == nil {
-		err = creds.Renew(r.JWT)
+	expires := creds.Expires()
+	ending := !expires.IsZero() && time.Until(expires) < lastHour
+	if !w.pause(ending) {
+		return 0
 	}
+	err := w.sign(ctx, creds)
 	if err != nil {
-		w.log.Warn("credentials not renewed", "expire", creds.Expires(), "error", err)
-		return time.Hour
+		w.log.Warn("credentials not renewed", "expire", expires, "error", err)
+		w.resume(ending)
+		return retryRenew
 	}
 	for _, c := range []*bus.Conn{w.bulk, w.beats} {
 		if err := c.Reconnect(); err != nil {
 			w.log.Warn("reconnect with new credentials", "error", err)
 		}
 	}
-	return bus.RenewAfter
+	w.resume(false)
+	return w.renewAfter
+}
+
+// pause holds new requests off if none runs, and says whether so; if ending, in any case.
+func (w *Worker) pause(ending bool) (idle bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	idle = w.inFlight.Load() == 0
+	w.paused = idle || ending
+	return idle
+}
+
+func (w *Worker) resume(paused bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paused = paused
+}
+
+func (w *Worker) sign(ctx context.Context, creds *bus.Credentials) error {
+	ctx, cancel := context.WithTimeout(ctx, renewWait)
+	defer cancel()
+	var r messages.SignReply
+	err := w.beats.Request(ctx, messages.DoSubject(w.beats.Caller, messages.OpRenew),
+		&messages.SignRequest{Worker: w.cfg.ID, PublicKey: creds.PublicKey()}, &r)
+	if err != nil {
+		return err
+	}
+	return creds.Renew(r.JWT)
 }

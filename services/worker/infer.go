@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/worker/engine"
@@ -19,9 +20,22 @@ func (w *Worker) Infer(ctx context.Context, req *messages.InferRequest, prefill 
 	defer w.finish()
 	u, err := w.engine.Infer(ctx, engine.Request{ID: req.ID, Model: req.Model, Task: req.Task, Stream: req.Stream, Body: req.Body, Prefill: prefill}, emit)
 	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+		err = whyEnded(ctx)
 	}
 	return messages.Usage{PromptTokens: u.PromptTokens, CompletionTokens: u.CompletionTokens}, err
+}
+
+// whyEnded is the cause that was given, such as the worker's stop; without one the reader is gone.
+func whyEnded(ctx context.Context) error {
+	err := context.Cause(ctx)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return messages.Errorf(messages.CodeTimeout, messages.OpInfer, "the deadline passed: %w", err)
+	case errors.Is(err, context.Canceled):
+		return messages.Errorf(messages.CodeCancelled, messages.OpInfer, "the reader is gone: %w", err)
+	default:
+		return err
+	}
 }
 
 func (w *Worker) admit(req *messages.InferRequest) error {
@@ -33,6 +47,9 @@ func (w *Worker) admit(req *messages.InferRequest) error {
 	defer w.mu.Unlock()
 	if w.status != messages.StatusReady {
 		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s is %s", info.ID, w.status)
+	}
+	if w.paused {
+		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s renews its credentials", info.ID)
 	}
 	w.running.Add(1) // under the lock: drain sets the status first, then waits
 	w.inFlight.Add(1)

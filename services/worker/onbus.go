@@ -2,16 +2,21 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
 )
 
 // listen takes the worker's subjects: one plain subscription of this incarnation. A dead one has no
-// subscription, so that the server answers for it at once.
+// subscription, so that the server answers for it at once. leave ends it and returns when what was
+// answered on the bus has left, the last frames too; ctx must have ended, or requests run on.
 func (w *Worker) listen(ctx context.Context) (leave func(), err error) {
 	var ctls bus.Controls
+	var calls calls
 	prefix := messages.WorkerSubject(w.cfg.ID, w.incarnation, "")
 	stop, err := w.bulk.Subscribe(prefix+">", func(m bus.Msg) {
 		op := strings.TrimPrefix(m.Subject, prefix)
@@ -20,7 +25,7 @@ func (w *Worker) listen(ctx context.Context) (leave func(), err error) {
 		case isCtl:
 			ctls.Deliver(request, m)
 		case op == messages.OpInfer:
-			go w.inferOnBus(ctx, &ctls, m)
+			calls.begin(func() { w.inferOnBus(ctx, &ctls, m) })
 		case op == messages.OpInfo && w.mayAnswer(m.Reply):
 			info := w.Info()
 			if data, err := messages.Encode(messages.FormatOf(m.Data), &info); err == nil {
@@ -35,12 +40,55 @@ func (w *Worker) listen(ctx context.Context) (leave func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return stop, w.bulk.Flush(ctx)
+	leave = func() {
+		stop()
+		calls.end()
+		w.flushBulk(context.WithoutCancel(ctx))
+	}
+	if w.bulk.Connected() { // else the subscription is made when the server comes
+		if err := w.bulk.Flush(ctx); err != nil && w.bulk.Connected() {
+			leave()
+			return nil, err
+		}
+	}
+	return leave, nil
 }
 
-// mayAnswer holds answers to the one grant the worker has.
+// calls are goroutines that work on requests. After end none begins.
+type calls struct {
+	mu    sync.Mutex
+	ended bool
+	wg    sync.WaitGroup
+}
+
+func (c *calls) begin(fn func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.wg.Go(fn)
+	}
+}
+
+func (c *calls) end() {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.wg.Wait()
+}
+
+func (w *Worker) flushBulk(ctx context.Context) {
+	if w.bulk.Connected() {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = w.bulk.Flush(ctx)
+	}
+}
+
+// mayAnswer holds answers to the one grant the worker has: rbee.reply.<requester>.<worker>.<nonce>.
 func (w *Worker) mayAnswer(reply string) bool {
-	return messages.SubjectToken(reply, 1) == "reply" && messages.SubjectToken(reply, 3) == string(w.cfg.ID)
+	t := strings.Split(reply, ".")
+	return len(t) >= 5 && t[0] == "rbee" && t[1] == "reply" && t[3] == string(w.cfg.ID) &&
+		!slices.Contains(t, "") && !strings.ContainsAny(reply, "*>")
 }
 
 func (w *Worker) inferOnBus(ctx context.Context, ctls *bus.Controls, m bus.Msg) {
@@ -53,21 +101,25 @@ func (w *Worker) inferOnBus(ctx context.Context, ctls *bus.Controls, m bus.Msg) 
 	if err == nil {
 		err = req.Check()
 	}
-	s := w.bulk.NewSender(m.Reply, messages.WorkerSubject(w.cfg.ID, w.incarnation, messages.OpCtl+"."+req.ID))
-	if err != nil {
-		s.Fail(err)
-		return
+	done := func() {}
+	if err == nil {
+		ctx, done, err = ctls.Add(ctx, req.ID)
 	}
-	ctx, done, err := ctls.Add(ctx, req.ID)
 	if err != nil {
-		s.Fail(err)
+		// Not under the id it names: that may be no token, or another request that runs.
+		w.sender(m, messages.NewID("refused-")).Fail(err)
 		return
 	}
 	defer done()
+	s := w.sender(m, req.ID)
 	usage, err := w.Infer(ctx, &req, s.Prefill, s.Data)
 	if err != nil {
 		s.Fail(err)
 		return
 	}
 	s.End(usage)
+}
+
+func (w *Worker) sender(m bus.Msg, id string) *bus.Sender {
+	return w.bulk.NewSender(m.Reply, messages.WorkerSubject(w.cfg.ID, w.incarnation, messages.OpCtl+"."+id))
 }

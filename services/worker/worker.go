@@ -4,11 +4,11 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -49,13 +49,15 @@ type Worker struct {
 	mu       sync.Mutex
 	status   messages.Status
 	progress float64
+	paused   bool // it takes nothing new until its credentials are renewed
 
-	running  sync.WaitGroup
-	inFlight atomic.Int64
-	seq      uint64 // of beats; the beat loop's own
-	wake     chan struct{}
-	stop     chan struct{} // closed when somebody asked it to stop
-	stopOnce sync.Once
+	running    sync.WaitGroup
+	inFlight   atomic.Int64
+	seq        uint64 // of beats; the beat loop's own, then goodbye's
+	wake       chan struct{}
+	stop       chan struct{} // closed when somebody asked it to stop
+	stopOnce   sync.Once
+	renewAfter time.Duration
 }
 
 // New checks cfg and returns a Worker that has not started. ln is its HTTP port, which Run closes.
@@ -73,45 +75,55 @@ func New(cfg Config, e engine.Engine, ln net.Listener, beats, bulk *bus.Conn, lo
 		return nil, fmt.Errorf("worker address: %w", err)
 	}
 	w := &Worker{cfg: cfg, engine: e, ln: ln, beats: beats, bulk: bulk, log: log, incarnation: messages.NewID("i-"), host: host,
-		startTime: ownStartTime(), status: messages.StatusStarting, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+		startTime: ownStartTime(), status: messages.StatusStarting, wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		renewAfter: bus.RenewAfter}
 	w.port, _ = strconv.Atoi(port)
 	return w, nil
 }
 
 // Run loads the model and serves until ctx ends or somebody asks it to stop; then it finishes what
-// it has. nil after a clean stop.
+// it has. nil after a clean stop. Every goroutine has ended when it returns.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.ln.Close()
-	defer w.engine.Close()
-	work, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
+	defer func() {
+		if err := w.engine.Close(); err != nil {
+			w.log.Warn("close the engine", "error", err)
+		}
+	}()
+	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	stopping := messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s is stopping", w.cfg.ID)
+	defer end(stopping)
 	g, gctx := errgroup.WithContext(work)
 	g.Go(func() error { return contract.Serve(gctx, w.ln, w, w.log) })
+	leave := func() {}
 	if w.beats != nil {
-		leave, err := w.listen(work)
-		if err != nil {
-			end()
+		var err error
+		if leave, err = w.listen(work); err != nil {
+			end(stopping)
 			_ = g.Wait()
 			return err
 		}
-		defer leave()
 		g.Go(func() error { w.beat(work); return nil })
 		g.Go(func() error { w.watchBus(work); return nil })
 	}
 	load := make(chan error, 1)
 	loadCtx, cancelLoad := context.WithCancel(work)
 	defer cancelLoad()
-	go func() { load <- w.load(loadCtx) }()
+	go func() { load <- w.load(loadCtx); close(load) }()
 	err := w.wait(ctx, gctx, load)
 	cancelLoad()
+	for range load { // the engine must not be closed while it loads
+	}
 	if err == nil {
 		w.drain()
 	}
-	w.goodbye()
-	end()
-	if err2 := g.Wait(); err == nil && !errors.Is(err2, context.Canceled) {
+	end(stopping)
+	leave()
+	if err2 := g.Wait(); err == nil {
 		err = err2
 	}
+	w.running.Wait()
+	w.goodbye() // after the last frame: the queen forgets the worker's requests with it
 	return err
 }
 
@@ -165,10 +177,13 @@ func (w *Worker) drain() {
 // Stop asks the worker to drain and end.
 func (w *Worker) Stop() { w.stopOnce.Do(func() { close(w.stop) }) }
 
+// life is the order of what a worker calls itself; [Worker.Info] makes ready busy.
+var life = []messages.Status{messages.StatusStarting, messages.StatusReady, messages.StatusDraining, messages.StatusStopped}
+
 // setStatus moves forward only: a worker that drains does not become ready.
 func (w *Worker) setStatus(s messages.Status) {
 	w.mu.Lock()
-	if w.status != messages.StatusDraining || s == messages.StatusStopped {
+	if slices.Index(life, s) > slices.Index(life, w.status) {
 		w.status = s
 	}
 	w.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,10 +30,12 @@ type Worker interface {
 // maxBody bounds a request's body in bytes.
 const maxBody = 16 << 20
 
-// Serve answers on ln until ctx ends, then lets answers finish for a second.
+// Serve answers on ln until ctx ends; then requests that still run end with its cause, and have a
+// second to say so.
 func Serve(ctx context.Context, ln net.Listener, w Worker, log *slog.Logger) error {
 	srv := &http.Server{Handler: Handler(w), ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -53,23 +56,58 @@ func Serve(ctx context.Context, ln net.Listener, w Worker, log *slog.Logger) err
 // Handler is the contract's five paths.
 func Handler(w Worker) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", func(rw http.ResponseWriter, _ *http.Request) {
-		if err := w.Health(); err != nil {
-			writeJSON(rw, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": messages.AsError(err, "health").Message})
-			return
-		}
-		writeJSON(rw, http.StatusOK, map[string]string{"status": "ok"})
-	})
-	mux.HandleFunc("GET /info", func(rw http.ResponseWriter, _ *http.Request) { writeJSON(rw, http.StatusOK, w.Info()) })
-	mux.HandleFunc("POST /heartbeat", func(rw http.ResponseWriter, _ *http.Request) {
-		w.BeatNow()
-		writeJSON(rw, http.StatusAccepted, messages.Done{OK: true})
-	})
-	mux.HandleFunc("POST /v1/infer", func(rw http.ResponseWriter, r *http.Request) { infer(w, rw, r) })
+	for pattern, h := range routes(w) {
+		mux.Handle(pattern, h)
+	}
+	return guard(mux)
+}
+
+func routes(w Worker) map[string]http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(gauges{w})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	return mux
+	return map[string]http.Handler{
+		"GET /health": http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			if err := w.Health(); err != nil {
+				writeJSON(rw, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": messages.AsError(err, "health").Message})
+				return
+			}
+			writeJSON(rw, http.StatusOK, map[string]string{"status": "ok"})
+		}),
+		"GET /info": http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { writeJSON(rw, http.StatusOK, w.Info()) }),
+		"POST /heartbeat": http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			w.BeatNow()
+			writeJSON(rw, http.StatusAccepted, messages.Done{Versioned: messages.Versioned{V: messages.Major}, OK: true})
+		}),
+		"POST /v1/infer": http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { infer(w, rw, r) }),
+		"GET /metrics":   promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
+	}
+}
+
+// guard refuses pages of the web: what comes across origins, and what reaches this machine's
+// loopback by a name that is not its own (a page may have its name resolve to 127.0.0.1).
+func guard(next http.Handler) http.Handler {
+	origins := http.NewCrossOriginProtection()
+	origins.SetDenyHandler(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		writeError(rw, messages.Errorf(messages.CodeDenied, "http", "a page of another origin may not use this port"))
+	}))
+	next = origins.Handler(next)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		at, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+		if at != nil && at.IP.IsLoopback() && !loopback(r.Host) {
+			writeError(rw, messages.Errorf(messages.CodeDenied, "http", "host %q is not this machine's loopback", r.Host))
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+}
+
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback())
 }
 
 func infer(w Worker, rw http.ResponseWriter, r *http.Request) {
@@ -81,6 +119,10 @@ func infer(w Worker, rw http.ResponseWriter, r *http.Request) {
 	var req messages.InferRequest
 	if err := json.Unmarshal(body, &req); err != nil {
 		writeError(rw, messages.Errorf(messages.CodeBadRequest, messages.OpInfer, "the body is not the JSON that was expected: %w", err))
+		return
+	}
+	if req.V > messages.Major {
+		writeError(rw, messages.Errorf(messages.CodeWrongVersion, messages.OpInfer, "request of version %d, this rbee speaks %d", req.V, messages.Major))
 		return
 	}
 	if err := req.Check(); err != nil {
