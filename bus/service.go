@@ -142,7 +142,9 @@ func respond(r micro.Request, call *Call, v any) {
 		data, _ = messages.Encode(messages.FormatOf(call.Data), e)
 	}
 	if e, ok := v.(*messages.Error); ok {
-		_ = r.Error(fmt.Sprint(e.Code.HTTPStatus()), e.Error(), data)
+		// Not r.Error: it writes to the request, which micro reads as soon as the handler has returned.
+		_ = r.Respond(data, micro.WithHeaders(micro.Headers{
+			micro.ErrorCodeHeader: {fmt.Sprint(e.Code.HTTPStatus())}, micro.ErrorHeader: {e.Error()}}))
 		return
 	}
 	_ = r.Respond(data)

@@ -124,7 +124,7 @@ func (q *Queen) jobEvents(ctx context.Context, _ *bus.Call, ref *messages.JobRef
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c, err := q.conn.JetStream().OrderedConsumer(ctx, messages.JobsStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"rbee.job.*." + string(ref.Job)}, DeliverPolicy: jetstream.DeliverAllPolicy})
+		FilterSubjects: []string{"rbee.job.*." + string(ref.Job)}, DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: 10 * time.Second})
 	if err != nil {
 		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpJobEvents, "%w", err)
 	}
@@ -174,7 +174,7 @@ func (q *Queen) doStop(ctx context.Context, _ *bus.Call, req *messages.StopReque
 	}
 	grace := 30 * time.Second
 	if req.GraceMillis > 0 {
-		grace = min(time.Duration(req.GraceMillis)*time.Millisecond, 10*time.Minute)
+		grace = time.Duration(min(req.GraceMillis, 600_000)) * time.Millisecond
 	}
 	if err := q.stopWorker(ctx, &w.WorkerInfo, grace); err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (q *Queen) doLogs(ctx context.Context, _ *bus.Call, req *messages.LogsReque
 
 // doSign signs a worker's key for the hive that was told to spawn it.
 func (q *Queen) doSign(_ context.Context, call *bus.Call, req *messages.SignRequest) (*messages.SignReply, error) {
-	if call.Caller.Role() != string(bus.RoleHive) || !q.spawns.maySign(req.Worker, call.Caller.Name(), req.PublicKey) {
+	if call.Caller.Role() != string(bus.RoleHive) || !q.spawns.maySign(req.Worker, call.Caller.Name()) {
 		return nil, messages.Errorf(messages.CodeDenied, messages.OpSign, "%s was not told to spawn worker %q", call.Caller, req.Worker)
 	}
 	return q.sign(req)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,11 +50,23 @@ func (q *Queen) listen(ctx context.Context) (leave func(), err error) {
 func (q *Queen) hearBeat(m bus.Msg) {
 	var b messages.Heartbeat
 	id := messages.SubjectToken(m.Subject, 2)
-	if m.Reply != "" || messages.FormatOf(m.Data) != messages.Msgpack || messages.Decode(m.Data, &b) != nil || b.Check(id) != nil {
+	if m.Reply != "" || messages.FormatOf(m.Data) != messages.Msgpack || messages.Decode(m.Data, &b) != nil || b.Check(id) != nil || !shown(&b.Worker) {
 		q.dropped.Add(1)
 		return
 	}
 	q.registry.Beat(&b)
+}
+
+// shown says whether a worker can be shown: JSON has no NaN, and one worker's long texts must not push
+// a list over the limit of a message.
+func shown(w *messages.WorkerInfo) bool {
+	for _, f := range []float64{w.Progress, w.TokensPerSecond} {
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return false
+		}
+	}
+	long := func(m messages.ModelInfo) bool { return len(m.ID) > 512 }
+	return max(len(w.Device), len(w.Implementation), len(w.Version), len(w.Status)) <= 256 && !slices.ContainsFunc(w.Models, long)
 }
 
 func (q *Queen) hearHive(m bus.Msg) {

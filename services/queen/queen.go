@@ -3,6 +3,7 @@
 package queen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ type Queen struct {
 	jobs       *bus.Jobs
 	spawns     *spawns
 	relay      relay
-	heard  *topic
+	heard      *topic
 	storeErr   atomic.Pointer[string]
 	dropped    atomic.Uint64
 	ready      chan struct{}
@@ -96,24 +97,22 @@ func (q *Queen) HTTPAddr() string { return q.ln.Addr().String() }
 func (q *Queen) Run(ctx context.Context) error {
 	defer q.direct.Close()
 	defer q.ln.Close()
-	if err := q.waitForStore(ctx); err != nil {
-		return nil // ctx ended: nothing was started
-	}
 	// Stopping goes through the bus, so what carries it outlives ctx.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	g, gctx := errgroup.WithContext(work)
-	g.Go(func() error { return q.registry.Run(work) })
-	g.Go(func() error { q.workers.Run(work, q.storeIs); return nil })
-	g.Go(func() error { q.hives.Run(work, q.storeIs); return nil })
 	q.jobs = q.conn.NewJobs(work)
-	leave, err := q.listen(work)
+	g.Go(func() error { return q.registry.Run(work) })
+	g.Go(func() error { return q.gateway.Serve(gctx, q.ln) }) // before the bus is there: it says what is missing
+	leave, err := q.join(ctx, work, g)
 	if err != nil {
 		stop()
-		_ = g.Wait()
+		err = cmp.Or(g.Wait(), err)
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("start queen: %w", err)
 	}
-	g.Go(func() error { return q.gateway.Serve(gctx, q.ln) })
 	close(q.ready)
 	q.log.Info("queen ready", "http", q.HTTPAddr(), "name", q.cfg.Name)
 	select {
@@ -133,6 +132,16 @@ func (q *Queen) Run(ctx context.Context) error {
 	return err
 }
 
+// join waits for the bus until ctx ends, then listens.
+func (q *Queen) join(ctx, work context.Context, g *errgroup.Group) (leave func(), err error) {
+	if err := q.waitForStore(ctx); err != nil {
+		return nil, err
+	}
+	g.Go(func() error { q.workers.Run(work, q.storeIs); return nil })
+	g.Go(func() error { q.hives.Run(work, q.storeIs); return nil })
+	return q.listen(work)
+}
+
 // waitForStore makes the streams, and says every 5 s why it cannot.
 func (q *Queen) waitForStore(ctx context.Context) error {
 	var said time.Time
@@ -146,6 +155,8 @@ func (q *Queen) waitForStore(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if time.Since(said) > 5*time.Second {
+			text := err.Error()
+			q.storeErr.Store(&text)
 			q.log.Warn("waiting for the bus and its JetStream", "error", err)
 			said = time.Now()
 		}

@@ -15,38 +15,46 @@ import (
 // loadLimit bounds a spawn from the process's start to its first ready beat.
 const loadLimit = 15 * time.Minute
 
+// answerGrace is how long a cancelled spawn waits for the hive's answer.
+const answerGrace = 10 * time.Second
+
 // spawns remembers which hive was told to spawn which worker: only it gets the worker's key signed,
 // and its exit reports end the spawn.
 type spawns struct {
 	mu      sync.Mutex
 	pending map[messages.WorkerID]*spawn
-	signed  map[messages.WorkerID]string // public key of each worker that was signed, for renewals
-	models  map[string]*ensured          // by model: equal requests share a spawn
+	models  map[string]*ensured // by model: equal requests share a spawn
 }
 
 type spawn struct {
 	hive   messages.HiveID
-	exited chan string // cause; buffered, one
+	model  string    // as it was asked for
+	exited chan exit // buffered; an earlier process of the same id may be among them
+}
+
+type exit struct {
+	pid   int
+	cause string
 }
 
 // ensured is one spawn that several requests wait for.
 type ensured struct {
 	done   chan struct{}
-	worker messages.WorkerInfo
+	worker *messages.WorkerInfo
 	err    error
 }
 
 func newSpawns() *spawns {
-	return &spawns{pending: map[messages.WorkerID]*spawn{}, signed: map[messages.WorkerID]string{}, models: map[string]*ensured{}}
+	return &spawns{pending: map[messages.WorkerID]*spawn{}, models: map[string]*ensured{}}
 }
 
-func (s *spawns) begin(id messages.WorkerID, hive messages.HiveID) (*spawn, error) {
+func (s *spawns) begin(id messages.WorkerID, hive messages.HiveID, model string) (*spawn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.pending[id]; ok {
 		return nil, messages.Errorf(messages.CodeConflict, messages.OpSpawn, "worker %q is being started already", id)
 	}
-	sp := &spawn{hive: hive, exited: make(chan string, 1)}
+	sp := &spawn{hive: hive, model: model, exited: make(chan exit, 8)}
 	s.pending[id] = sp
 	return sp, nil
 }
@@ -62,22 +70,30 @@ func (s *spawns) exited(e *messages.WorkerExited, cause string) {
 	defer s.mu.Unlock()
 	if sp := s.pending[e.Worker]; sp != nil && sp.hive == e.Hive {
 		select {
-		case sp.exited <- cause:
+		case sp.exited <- exit{e.PID, cause}:
 		default:
 		}
 	}
 }
 
-// maySign says whether hive was told to spawn id, and remembers the key for renewals.
-func (s *spawns) maySign(id messages.WorkerID, hive string, key string) bool {
+// starts says whether a spawn of model is under way.
+func (s *spawns) starts(model string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sp := range s.pending {
+		if sp.model == model {
+			return true
+		}
+	}
+	return false
+}
+
+// maySign says whether hive was told to spawn id.
+func (s *spawns) maySign(id messages.WorkerID, hive string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sp := s.pending[id]
-	if sp == nil || string(sp.hive) != hive {
-		return false
-	}
-	s.signed[id] = key
-	return true
+	return sp != nil && string(sp.hive) == hive
 }
 
 // spawn is the job: hive and engine, process, first ready beat.
@@ -103,26 +119,35 @@ func (q *Queen) spawn(ctx context.Context, job *bus.Job, req messages.SpawnReque
 	if err := q.installEngine(ctx, job, &hive); err != nil {
 		return nil, err
 	}
-	sp, err := q.spawns.begin(req.ID, hive.ID)
+	sp, err := q.spawns.begin(req.ID, hive.ID, req.Model)
 	if err != nil {
 		return nil, err
 	}
+	defer q.heard.poke()
 	defer q.spawns.end(req.ID)
 	job.Step("starting %s on %s", req.Model, hive.ID)
-	ask, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	var res messages.SpawnResult
-	if err := q.conn.Request(ask, messages.HiveSubject(hive.ID, messages.OpSpawn), &req, &res); err != nil {
+	res, err := q.askSpawn(ctx, &req)
+	if err != nil {
 		return nil, err
 	}
 	job.Step("worker %s is process %d on port %d, loading %s", res.WorkerID, res.PID, res.Port, res.ModelID)
 	w, err := q.waitReady(ctx, job, sp, res.WorkerID, res.PID)
 	if err != nil {
 		// Whatever went wrong, the process must not stay behind; a process that is gone is no error.
-		q.kill(context.WithoutCancel(ctx), hive.ID, &messages.KillRequest{Worker: res.WorkerID, PID: res.PID, StartTime: res.StartTime})
+		_ = q.kill(context.WithoutCancel(ctx), hive.ID, &messages.KillRequest{Worker: res.WorkerID, PID: res.PID, StartTime: res.StartTime})
 		return nil, err
 	}
 	return w, nil
+}
+
+// askSpawn has the hive start the process. Cancelled or not, its answer is awaited: it names what must
+// not stay behind.
+func (q *Queen) askSpawn(ctx context.Context, req *messages.SpawnRequest) (*messages.SpawnResult, error) {
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(answerGrace, cancel) })()
+	res := &messages.SpawnResult{}
+	return res, q.conn.Request(ask, messages.HiveSubject(req.Hive, messages.OpSpawn), req, res)
 }
 
 // waitReady follows a worker from starting to ready.
@@ -141,8 +166,11 @@ func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messa
 		}
 		select {
 		case <-changed:
-		case cause := <-sp.exited:
-			return nil, messages.Errorf(messages.CodeSpawnFailed, messages.OpSpawn, "the worker ended before it was ready: %s", cause).
+		case e := <-sp.exited:
+			if e.pid != pid {
+				continue
+			}
+			return nil, messages.Errorf(messages.CodeSpawnFailed, messages.OpSpawn, "the worker ended before it was ready: %s", e.cause).
 				WithHint("rbee worker logs %s", id)
 		case <-limit.C:
 			return nil, messages.Errorf(messages.CodeTimeout, messages.OpSpawn, "worker %s was not ready within %s", id, loadLimit)
@@ -225,75 +253,6 @@ func (q *Queen) kill(ctx context.Context, hive messages.HiveID, req *messages.Ki
 		return nil
 	}
 	return err
-}
-
-// ensure gives a worker that serves model: a living one, one that starts already, or a new one.
-func (q *Queen) ensure(ctx context.Context, job *bus.Job, req messages.SpawnRequest) (*messages.WorkerInfo, error) {
-	for _, w := range q.registry.Workers() {
-		if w.Serves(req.Model) && (w.Status == messages.StatusReady || w.Status == messages.StatusBusy) {
-			return &w.WorkerInfo, nil
-		}
-	}
-	q.spawns.mu.Lock()
-	e, running := q.spawns.models[req.Model]
-	if !running {
-		e = &ensured{done: make(chan struct{})}
-		q.spawns.models[req.Model] = e
-	}
-	q.spawns.mu.Unlock()
-	if running {
-		job.Step("waiting for %s, which starts already", req.Model)
-		select {
-		case <-e.done:
-			return &e.worker, e.err
-		case <-ctx.Done():
-			return nil, messages.AsError(context.Cause(ctx), messages.OpEnsure)
-		}
-	}
-	w, err := q.spawn(ctx, job, req)
-	if e.err = err; w != nil {
-		e.worker = *w
-	}
-	q.spawns.mu.Lock()
-	delete(q.spawns.models, req.Model)
-	q.spawns.mu.Unlock()
-	close(e.done)
-	return w, err
-}
-
-// ensureServed is what a request needs when nobody serves its model. Only a model that some hive
-// has is started: a name out of a request never becomes a path.
-func (q *Queen) ensureServed(ctx context.Context, model string) error {
-	var ref string
-	for _, h := range q.registry.Hives() {
-		if slices.Contains(h.Models, model) {
-			ref = model
-		}
-	}
-	if q.dispatcher.Serves(model) {
-		ref = model
-	}
-	if ref == "" {
-		return messages.Errorf(messages.CodeModelUnknown, messages.OpInfer, "no worker serves %q and no hive has it", model).
-			WithHint("rbee model list shows what there is; rbee run MODEL starts one")
-	}
-	id := messages.JobID(messages.NewID("ensure-"))
-	result := make(chan error, 1)
-	// A job of its own: the request that asked first may go away while others wait for the same worker.
-	_, err := q.jobs.Start(id, messages.OpEnsure, func(jctx context.Context, job *bus.Job) (any, error) {
-		w, err := q.ensure(jctx, job, messages.SpawnRequest{Job: id, Model: ref})
-		result <- err
-		return w, err
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return messages.AsError(context.Cause(ctx), messages.OpEnsure)
-	}
 }
 
 // stopWorkers drains every worker and ends it, at most DrainTimeout.

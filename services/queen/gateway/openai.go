@@ -83,14 +83,8 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, req *messages.I
 			if ctx.Err() != nil {
 				return messages.Errorf(messages.CodeCancelled, req.Task, "the client is gone")
 			}
-			if req.Stream {
-				e, _ := json.Marshal(openAIError(messages.AsError(err, req.Task)))
-				_, _ = io.WriteString(w, "data: "+string(e)+"\n\n")
-				_ = flush.Flush()
-			}
 			g.cfg.Log.Warn("answer broke off", "request", req.ID, "worker", a.Worker.ID, "error", err)
-			g.metrics.request("http", req.Task, err)
-			panic(http.ErrAbortHandler) // cuts the connection
+			g.breakOff(w, req, err)
 		case req.Stream:
 			if err := writeEvent(w, o); err != nil {
 				return messages.Errorf(messages.CodeCancelled, req.Task, "the client is gone: %w", err)
@@ -100,6 +94,17 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, req *messages.I
 			_, _ = w.Write(o)
 		}
 	}
+}
+
+// breakOff says in a stream what went wrong, and cuts the connection.
+func (g *Gateway) breakOff(w http.ResponseWriter, req *messages.InferRequest, err error) {
+	if req.Stream {
+		e, _ := json.Marshal(openAIError(messages.AsError(err, req.Task)))
+		_ = writeEvent(w, e)
+		_ = http.NewResponseController(w).Flush()
+	}
+	g.metrics.request("http", req.Task, err)
+	panic(http.ErrAbortHandler)
 }
 
 func writeEvent(w io.Writer, o []byte) error {

@@ -80,21 +80,24 @@ func NewTable() *Table {
 func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 	in := b.Worker
 	if _, ended := t.dead[in.Incarnation]; ended {
+		t.dead[in.Incarnation] = now // remembered as long as it talks
 		return nil
 	}
 	w := t.workers[in.ID]
 	var out []Change
 	if w != nil && w.info.Incarnation != in.Incarnation {
-		out = append(out, t.end(w, WorkerLost, "replaced by a new process of the same id", now))
+		t.dead[w.info.Incarnation] = now
+		out = append(out, t.end(w, WorkerLost, "replaced by a new process of the same id"))
 		w = nil
 	}
 	if w != nil && b.Seq <= w.seq {
 		return out
 	}
 	if in.Status == messages.StatusStopped {
+		t.dead[in.Incarnation] = now
 		if w != nil {
 			w.info = in
-			out = append(out, t.end(w, WorkerStopped, "it stopped", now))
+			out = append(out, t.end(w, WorkerStopped, "it stopped"))
 		}
 		return out
 	}
@@ -117,13 +120,18 @@ func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 	return append(out, c)
 }
 
-// Exited takes a hive's report. It ends the worker only if the process is the one that is known.
+// Exited takes a hive's report. It ends the worker only if the process is the one that is known. A
+// report may overtake the last beats, which come by another connection.
 func (t *Table) Exited(e *messages.WorkerExited, cause string, now time.Time) []Change {
 	w := t.workers[e.Worker]
+	if w == nil && e.Incarnation != "" {
+		t.dead[e.Incarnation] = now
+	}
 	if w == nil || w.info.PID != e.PID || w.info.StartTime != e.StartTime {
 		return nil
 	}
-	return []Change{t.end(w, WorkerLost, cause, now)}
+	t.dead[w.info.Incarnation] = now
+	return []Change{t.end(w, WorkerLost, cause)}
 }
 
 // Suspect keeps one life of a worker from being picked until it beats.
@@ -145,20 +153,22 @@ func (t *Table) HiveBeat(b *messages.HiveBeat, now time.Time) []Change {
 		t.hives[b.Hive.ID] = h
 		c.Kind = HiveUp
 	}
+	old := h.info
 	h.info, h.heard = b.Hive, now
-	if now.Sub(h.stored) >= restore {
+	if !slices.Equal(old.Models, b.Hive.Models) || !slices.Equal(old.Engines, b.Hive.Engines) || now.Sub(h.stored) >= restore {
 		h.stored, c.Inventory = now, &b.Hive
 	}
 	return []Change{c}
 }
 
-// Tick ages everything: silence of [messages.SuspectAfter] makes suspect, of [messages.LostAfter] lost.
+// Tick ages everything: silence of [messages.SuspectAfter] makes suspect, of [messages.LostAfter]
+// lost. Who only fell silent is not remembered as dead: a machine that slept beats again.
 func (t *Table) Tick(now time.Time) []Change {
 	var out []Change
 	for _, w := range t.sorted() {
 		switch silent := now.Sub(w.heard); {
 		case silent >= messages.LostAfter:
-			out = append(out, t.end(w, WorkerLost, "silent for "+silent.Round(time.Second).String(), now))
+			out = append(out, t.end(w, WorkerLost, "silent for "+silent.Round(time.Second).String()))
 		case silent >= messages.SuspectAfter:
 			out = append(out, t.Suspect(w.info.ID, w.info.Incarnation, "silent for "+silent.Round(time.Second).String())...)
 		}
@@ -215,9 +225,8 @@ func (t *Table) sorted() []*worker {
 	return slices.SortedFunc(maps.Values(t.workers), func(a, b *worker) int { return cmp.Compare(a.info.ID, b.info.ID) })
 }
 
-func (t *Table) end(w *worker, kind, cause string, now time.Time) Change {
+func (t *Table) end(w *worker, kind, cause string) Change {
 	delete(t.workers, w.info.ID)
-	t.dead[w.info.Incarnation] = now
 	return Change{Kind: kind, Worker: w.info, Cause: cause, Identity: true}
 }
 

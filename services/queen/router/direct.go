@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -54,9 +53,9 @@ func (d *Direct) Open(ctx context.Context, w *messages.WorkerInfo, req *messages
 	if err != nil {
 		cancel()
 		if asked.Err() != nil {
-			return nil, messages.AsError(context.Cause(asked), messages.OpInfer)
+			return nil, ended(asked)
 		}
-		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s does not answer over HTTP: %w", w.ID, err)
+		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s does not answer over HTTP: %v", w.ID, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel()
@@ -100,7 +99,7 @@ func (s *direct) Next(ctx context.Context) ([]byte, error) {
 	o, err := s.read()
 	if err != nil {
 		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+			err = ended(ctx)
 		}
 		s.over = err
 	}
@@ -109,20 +108,13 @@ func (s *direct) Next(ctx context.Context) ([]byte, error) {
 
 func (s *direct) read() ([]byte, error) {
 	if s.lines == nil {
-		o, err := io.ReadAll(io.LimitReader(s.body, 64<<20))
-		if err != nil {
-			return nil, messages.Errorf(messages.CodeStreamBroken, messages.OpInfer, "the worker's connection broke: %w", err)
-		}
-		var u struct{ Usage messages.Usage }
-		_ = json.Unmarshal(o, &u)
-		s.usage, s.over = u.Usage, io.EOF
-		return o, nil
+		return s.readWhole()
 	}
 	event := ""
 	for {
 		line, err := s.lines.ReadBytes('\n')
 		if err != nil {
-			return nil, messages.Errorf(messages.CodeStreamBroken, messages.OpInfer, "the worker's connection broke: %w", errors.Join(err))
+			return nil, messages.Errorf(messages.CodeStreamBroken, messages.OpInfer, "the worker's connection broke: %v", err) // not wrapped: an io.EOF would say complete
 		}
 		line = bytes.TrimRight(line, "\r\n")
 		if name, ok := bytes.CutPrefix(line, []byte("event: ")); ok {
@@ -153,6 +145,17 @@ func (s *direct) read() ([]byte, error) {
 			return nil, fmt.Errorf("unknown event %q", event)
 		}
 	}
+}
+
+func (s *direct) readWhole() ([]byte, error) {
+	o, err := io.ReadAll(io.LimitReader(s.body, 64<<20))
+	if err != nil {
+		return nil, messages.Errorf(messages.CodeStreamBroken, messages.OpInfer, "the worker's connection broke: %v", err)
+	}
+	var u struct{ Usage messages.Usage }
+	_ = json.Unmarshal(o, &u)
+	s.usage, s.over = u.Usage, io.EOF
+	return o, nil
 }
 
 func (s *direct) Usage() messages.Usage { return s.usage }

@@ -57,16 +57,6 @@ func NewDispatcher() *Dispatcher {
 // serves the model, [messages.CodeBusy] when too many wait, or ctx ends first.
 func (d *Dispatcher) Acquire(ctx context.Context, model string, failed map[string]bool) (*Lease, error) {
 	d.mu.Lock()
-	if len(d.waiting[model]) == 0 {
-		lease, served := d.pick(model, failed)
-		if lease != nil || !served {
-			d.mu.Unlock()
-			if lease == nil {
-				return nil, messages.Errorf(messages.CodeNoWorker, messages.OpInfer, "no worker serves %s", model)
-			}
-			return lease, nil
-		}
-	}
 	if len(d.waiting[model]) >= MaxWaiting {
 		d.mu.Unlock()
 		return nil, messages.Errorf(messages.CodeBusy, messages.OpInfer, "%d requests wait for %s already", MaxWaiting, model).
@@ -74,21 +64,31 @@ func (d *Dispatcher) Acquire(ctx context.Context, model string, failed map[strin
 	}
 	w := &waiter{failed: failed, got: make(chan *Lease, 1)}
 	d.waiting[model] = append(d.waiting[model], w)
+	d.serve(model)
 	d.mu.Unlock()
 	select {
 	case l := <-w.got:
-		if l == nil {
-			return nil, messages.Errorf(messages.CodeNoWorker, messages.OpInfer, "the last worker of %s is gone", model)
-		}
-		return l, nil
+		return w.answer(l, model)
+	default:
+	}
+	select {
+	case l := <-w.got:
+		return w.answer(l, model)
 	case <-ctx.Done():
 		d.giveUp(model, w)
 		if ctx.Err() == context.DeadlineExceeded {
 			return nil, messages.Errorf(messages.CodeBusy, messages.OpInfer, "no slot of %s became free in time", model).
 				WithHint("try again later, or start another worker")
 		}
-		return nil, messages.AsError(context.Cause(ctx), messages.OpInfer)
+		return nil, ended(ctx)
 	}
+}
+
+func (w *waiter) answer(l *Lease, model string) (*Lease, error) {
+	if l == nil {
+		return nil, messages.Errorf(messages.CodeNoWorker, messages.OpInfer, "no worker serves %s", model)
+	}
+	return l, nil
 }
 
 // giveUp takes a waiter out of the line; a slot that it got meanwhile goes to the next.
@@ -169,22 +169,31 @@ func (d *Dispatcher) release(l *Lease) {
 	}
 }
 
-// Wake looks whether the first who waits for model can have a slot now.
+// Wake looks whether those who wait for model can have a slot now.
 func (d *Dispatcher) Wake(model string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.serve(model)
 }
 
+// serve goes along the line. Who failed at some worker waits for another one and holds up nobody
+// behind; once nothing is free for somebody who failed nowhere, nothing is for the rest.
 func (d *Dispatcher) serve(model string) {
-	for line := d.waiting[model]; len(line) > 0; line = d.waiting[model] {
-		lease, served := d.pick(model, line[0].failed)
+	line := d.waiting[model]
+	var left []*waiter
+	for i, w := range line {
+		lease, served := d.pick(model, w.failed)
 		if lease == nil && served {
-			return
+			left = append(left, w)
+			if len(w.failed) == 0 {
+				left = append(left, line[i+1:]...)
+				break
+			}
+			continue
 		}
-		line[0].got <- lease
-		d.setLine(model, line[1:])
+		w.got <- lease
 	}
+	d.setLine(model, left)
 }
 
 // Changed takes a change of the registry: a worker that is gone ends its requests as retryable, any
@@ -196,7 +205,7 @@ func (d *Dispatcher) Changed(c registry.Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	gone := c.Kind == registry.WorkerLost || c.Kind == registry.WorkerStopped
-	d.learn(&registry.View{WorkerInfo: c.Worker, Suspect: c.Kind == registry.WorkerSuspect}, gone)
+	touched := d.learn(&registry.View{WorkerInfo: c.Worker, Suspect: c.Kind == registry.WorkerSuspect}, gone)
 	switch {
 	case gone:
 		if l := d.life[c.Worker.Incarnation]; l != nil {
@@ -210,15 +219,17 @@ func (d *Dispatcher) Changed(c registry.Change) {
 			l.busy = time.Time{}
 		}
 	}
-	for _, m := range c.Worker.Models {
-		d.serve(m.ID)
+	for _, model := range touched {
+		d.serve(model)
 	}
 }
 
-// learn keeps the index by model; a worker that is gone, or serves a model no more, leaves it.
-func (d *Dispatcher) learn(v *registry.View, gone bool) {
+// learn keeps the index by model; a worker that is gone, or serves a model no more, leaves it. It
+// returns the models that are concerned: those it serves and those it served.
+func (d *Dispatcher) learn(v *registry.View, gone bool) (touched []string) {
 	for model, workers := range d.serving {
 		if workers[v.ID] != nil && (gone || !v.Serves(model)) {
+			touched = append(touched, model)
 			if delete(workers, v.ID); len(workers) == 0 {
 				delete(d.serving, model)
 			}
@@ -230,8 +241,10 @@ func (d *Dispatcher) learn(v *registry.View, gone bool) {
 				d.serving[model] = map[messages.WorkerID]*registry.View{}
 			}
 			d.serving[model][v.ID] = v
+			touched = append(touched, model)
 		}
 	}
+	return touched
 }
 
 // Serves says whether any worker has the model, starting ones included.

@@ -2,6 +2,8 @@ package router
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -12,6 +14,7 @@ import (
 const (
 	// DefaultDeadline is how long a request waits for a slot.
 	DefaultDeadline = 60 * time.Second
+	maxDeadline     = time.Hour
 	// maxTries is how many workers may fail one request before its first token.
 	maxTries = 3
 )
@@ -62,13 +65,13 @@ func (r *Router) Infer(ctx context.Context, req *messages.InferRequest) (*Answer
 	}
 	limit := DefaultDeadline
 	if req.DeadlineMillis > 0 {
-		limit = time.Duration(req.DeadlineMillis) * time.Millisecond
+		limit = time.Duration(min(req.DeadlineMillis, maxDeadline.Milliseconds())) * time.Millisecond
 	}
 	failed := map[string]bool{}
 	end := time.Now().Add(limit)
 	var last error
 	for tries := 0; tries < maxTries; {
-		lease, err := r.acquire(ctx, req.Model, end, failed)
+		lease, err := r.acquire(ctx, req.Model, &end, failed)
 		if err != nil {
 			if last != nil && messages.CodeOf(err) == messages.CodeNoWorker {
 				err = last
@@ -77,20 +80,22 @@ func (r *Router) Infer(ctx context.Context, req *messages.InferRequest) (*Answer
 		}
 		a, err := r.try(ctx, lease, req)
 		if err == nil {
+			if tries > 0 {
+				r.Retries.Add(1)
+			}
 			return a, nil
 		}
 		code := messages.CodeOf(err)
 		lease.Release(code == messages.CodeBusy)
 		switch {
 		case ctx.Err() != nil:
-			return nil, messages.AsError(context.Cause(ctx), messages.OpInfer)
+			return nil, ended(ctx)
 		case code == messages.CodeBusy:
 			continue // neither a failure of the worker nor a try
 		case !code.Retryable():
 			return nil, err
 		}
 		r.cfg.Log.Warn("request tried elsewhere", "request", req.ID, "worker", lease.Worker.ID, "error", err)
-		r.Retries.Add(1)
 		failed[lease.Worker.Incarnation] = true
 		last = err
 		tries++
@@ -98,21 +103,30 @@ func (r *Router) Infer(ctx context.Context, req *messages.InferRequest) (*Answer
 	return nil, last
 }
 
-// acquire waits for a slot; when nobody serves the model it has a worker started, once.
-func (r *Router) acquire(ctx context.Context, model string, end time.Time, failed map[string]bool) (*Lease, error) {
-	wait, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	lease, err := r.cfg.Dispatcher.Acquire(wait, model, failed)
+// acquire waits for a slot until end; when nobody serves the model it has a worker started, once. The
+// time that it takes is added to end.
+func (r *Router) acquire(ctx context.Context, model string, end *time.Time, failed map[string]bool) (*Lease, error) {
+	lease, err := r.wait(ctx, model, *end, failed)
 	if messages.CodeOf(err) != messages.CodeNoWorker || r.cfg.Ensure == nil || len(failed) > 0 {
 		return lease, err
 	}
+	began := time.Now()
 	if err := r.cfg.Ensure(ctx, model); err != nil {
 		return nil, err
 	}
-	return r.cfg.Dispatcher.Acquire(wait, model, failed)
+	*end = end.Add(time.Since(began))
+	return r.wait(ctx, model, *end, failed)
 }
 
-// try sends the request to one worker and waits for the first object.
+func (r *Router) wait(ctx context.Context, model string, end time.Time, failed map[string]bool) (*Lease, error) {
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return r.cfg.Dispatcher.Acquire(ctx, model, failed)
+}
+
+// try sends the request to one worker and waits for the first object; an answer may be complete
+// without one. A fault of the direct route says nothing of the worker: if it is gone, the next request
+// falls back to the bus and learns it there.
 func (r *Router) try(ctx context.Context, lease *Lease, req *messages.InferRequest) (*Answer, error) {
 	ctx, cancel := merge(ctx, lease.Ctx)
 	defer cancel(nil)
@@ -121,12 +135,12 @@ func (r *Router) try(ctx context.Context, lease *Lease, req *messages.InferReque
 		return nil, err
 	}
 	first, err := stream.Next(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		stream.Close()
 		if lease.Ctx.Err() != nil {
 			err = context.Cause(lease.Ctx)
 		}
-		if messages.CodeOf(err) == messages.CodeUnavailable || messages.CodeOf(err) == messages.CodeStreamBroken {
+		if code := messages.CodeOf(err); route == RouteBus && (code == messages.CodeUnavailable || code == messages.CodeStreamBroken) {
 			r.cfg.Suspect(&lease.Worker, err.Error())
 		}
 		return nil, err
@@ -171,6 +185,18 @@ func (a *Answer) Usage() messages.Usage { return a.stream.Usage() }
 func (a *Answer) Close() {
 	a.stream.Close()
 	a.lease.Release(false)
+}
+
+// ended says why ctx is over, with a code.
+func ended(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return messages.Errorf(messages.CodeTimeout, messages.OpInfer, "the deadline passed")
+	case errors.Is(cause, context.Canceled):
+		return messages.Errorf(messages.CodeCancelled, messages.OpInfer, "the client is gone")
+	}
+	return messages.AsError(cause, messages.OpInfer)
 }
 
 // merge ends when either does, with its cause.

@@ -1,0 +1,295 @@
+package queen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/bus/bustest"
+	"github.com/rbee-project/rbee/messages"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// nats-server keeps these for the life of the process, whatever its servers do.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startOCSPMonitor"))
+}
+
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// world is a server and a queen on it.
+type world struct {
+	s      *bustest.Server
+	q      *Queen
+	client *bus.Conn
+	http   string
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := ListenLoopback("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// run starts q until the test ends.
+func run(t *testing.T, q *Queen) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the queen ended with %v", err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+}
+
+func begin(t *testing.T) *world {
+	t.Helper()
+	s := bustest.Start(t)
+	q, err := New(Config{Name: "q", Route: "bus"}, s.Connect(t, bus.RoleQueen, "q"), s.Realm, listen(t), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, q)
+	select {
+	case <-q.Ready():
+	case <-deadline(t).Done():
+		t.Fatal("the queen is not ready")
+	}
+	stored(t, q)
+	return &world{s: s, q: q, client: s.Connect(t, bus.RoleClient, "alice"), http: "http://" + q.HTTPAddr()}
+}
+
+// stored returns once the buckets are there: a server that is stopped while it makes a stream leaves
+// that stream's goroutines behind.
+func stored(t *testing.T, q *Queen) {
+	t.Helper()
+	ctx := deadline(t)
+	for _, bucket := range []string{messages.WorkersBucket, messages.HivesBucket} {
+		for {
+			_, err := q.conn.JetStream().KeyValue(ctx, bucket)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("bucket %s: %v", bucket, err)
+			}
+		}
+	}
+}
+
+// until looks at every change of the registry until ok.
+func (w *world) until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx := deadline(t)
+	for {
+		changed := w.q.heard.wait()
+		if ok() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (w *world) do(t *testing.T, op string, req, reply any) error {
+	t.Helper()
+	return w.client.Request(deadline(t), messages.DoSubject(w.client.Caller, op), req, reply)
+}
+
+// fakeWorker beats and answers on the bus.
+type fakeWorker struct {
+	c    *bus.Conn
+	info messages.WorkerInfo
+	mu   sync.Mutex
+	seq  uint64
+	told chan struct{} // one for each request that was cancelled
+	hold bool          // say one object, then wait to be cancelled
+	fail bool          // say two objects, then fail
+}
+
+func newWorker(t *testing.T, s *bustest.Server, id messages.WorkerID, pid int) *fakeWorker {
+	t.Helper()
+	f := &fakeWorker{c: s.Connect(t, bus.RoleWorker, string(id)), told: make(chan struct{}, 64), info: messages.WorkerInfo{ID: id, Incarnation: messages.NewID("i"),
+		Hive: "h1", Models: []messages.ModelInfo{{ID: "m", Slots: 64}}, ModelID: "m", PID: pid, StartTime: 7, Status: messages.StatusReady, SlotsTotal: 64}}
+	var ctls bus.Controls
+	subject := func(op string) string { return messages.WorkerSubject(id, f.info.Incarnation, op) }
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	stop1, err1 := f.c.Subscribe(subject(messages.OpCtl)+".*", func(m bus.Msg) { ctls.Deliver(messages.SubjectToken(m.Subject, 5), m) })
+	stop2, err2 := f.c.Subscribe(subject(messages.OpInfer), func(m bus.Msg) {
+		wg.Go(func() { f.answer(ctx, &ctls, subject(messages.OpCtl), m) })
+	})
+	if err := errors.Join(err1, err2, f.c.Flush(deadline(t))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop2(); stop1(); cancel(); wg.Wait() })
+	return f
+}
+
+func (f *fakeWorker) answer(ctx context.Context, ctls *bus.Controls, ctl string, m bus.Msg) {
+	var req messages.InferRequest
+	_ = messages.Decode(m.Data, &req)
+	ctx, done, err := ctls.Add(ctx, req.ID)
+	if err != nil {
+		return
+	}
+	defer done()
+	s := f.c.NewSender(m.Reply, ctl+"."+req.ID)
+	_ = s.Data([]byte(`{"text":"bzz"}`))
+	if f.hold {
+		<-ctx.Done()
+		f.told <- struct{}{}
+		s.Fail(ctx.Err())
+		return
+	}
+	_ = s.Data([]byte(`{"text":" bzz"}`))
+	if f.fail {
+		s.Fail(errors.New("boom"))
+		return
+	}
+	s.End(messages.Usage{PromptTokens: 3, CompletionTokens: 2})
+}
+
+func (f *fakeWorker) beat(t *testing.T, status messages.Status) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seq++
+	f.info.Status = status
+	if err := f.c.Publish(messages.HeartbeatSubject(f.info.ID), &messages.Heartbeat{Worker: f.info, Seq: f.seq}); err != nil {
+		t.Error(err)
+	}
+}
+
+// ready has w's queen know a worker that serves m.
+func (w *world) ready(t *testing.T, id messages.WorkerID) *fakeWorker {
+	t.Helper()
+	f := newWorker(t, w.s, id, 100)
+	f.beat(t, messages.StatusReady)
+	w.until(t, "worker is known", func() bool { _, ok := w.q.registry.Worker(id); return ok })
+	return f
+}
+
+// fakeHive takes spawns and kills; spawned and killed hand them to the test.
+type fakeHive struct {
+	c       *bus.Conn
+	spawned chan messages.SpawnRequest
+	killed  chan messages.KillRequest
+}
+
+func (w *world) hive(t *testing.T) *fakeHive {
+	t.Helper()
+	h := &fakeHive{c: w.s.ConnectLoose(t, bus.RoleHive, "h1"), spawned: make(chan messages.SpawnRequest, 64), killed: make(chan messages.KillRequest, 64)}
+	op := func(name, op string, fn func(*bus.Call) (any, error)) bus.Endpoint {
+		return bus.Endpoint{Name: name, Subject: messages.HiveSubject("h1", op), Handle: func(_ context.Context, c *bus.Call) (any, error) { return fn(c) }}
+	}
+	svc, err := h.c.Serve(context.Background(), "rbee-hive", "dev", "fake", []bus.Endpoint{
+		op("spawn", messages.OpSpawn, func(c *bus.Call) (any, error) {
+			var r messages.SpawnRequest
+			if err := c.Decode(&r); err != nil {
+				return nil, err
+			}
+			h.spawned <- r
+			return &messages.SpawnResult{WorkerID: r.ID, PID: 4242, Port: 1, StartTime: 7, ModelID: "m"}, nil
+		}),
+		op("kill", messages.OpKill, func(c *bus.Call) (any, error) {
+			var r messages.KillRequest
+			if err := c.Decode(&r); err != nil {
+				return nil, err
+			}
+			h.killed <- r
+			return &messages.Done{OK: true}, nil
+		}),
+		op("models", messages.OpModelList, func(*bus.Call) (any, error) {
+			return &messages.ModelListReply{Models: []messages.Model{{ID: "m"}}}, nil
+		}),
+		op("logs", messages.OpLogs, func(*bus.Call) (any, error) { return &messages.LogsReply{Text: "a log", Next: 5}, nil }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(svc.Stop)
+	err = h.c.Publish(messages.HiveBeatSubject("h1"), &messages.HiveBeat{Hive: messages.HiveInfo{ID: "h1", Models: []string{"m"},
+		Engines: []messages.Engine{{Name: defaultEngine}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, "hive is known", func() bool { return len(w.q.registry.Hives()) == 1 })
+	return h
+}
+
+func (h *fakeHive) exited(t *testing.T, id messages.WorkerID, pid int, stderr string) {
+	t.Helper()
+	e := &messages.WorkerExited{Worker: id, Hive: "h1", PID: pid, StartTime: 7, Code: 1, Stderr: stderr}
+	if err := h.c.PublishJSON(messages.EventSubject("hive", "h1", "worker.exited"), e); err != nil {
+		t.Error(err)
+	}
+}
+
+// recv is the next of ch.
+func recv[T any](t *testing.T, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-deadline(t).Done():
+		t.Fatalf("never: %s", what)
+		panic("unreachable")
+	}
+}
+
+func wantCode(t *testing.T, err error, want messages.Code) {
+	t.Helper()
+	if got := messages.CodeOf(err); got != want {
+		t.Errorf("got %v (code %q), want code %q", err, got, want)
+	}
+}
+
+const chatBody = `{"model":"m","stream":true,"messages":[]}`
+
+// chat asks over HTTP and returns status and body.
+func (w *world) chat(ctx context.Context) (int, string) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.http+"/v1/chat/completions", strings.NewReader(chatBody))
+	if err != nil {
+		return 0, err.Error()
+	}
+	return read(http.DefaultClient.Do(r))
+}
+
+func read(resp *http.Response, err error) (int, string) {
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return resp.StatusCode, fmt.Sprintf("%s, then %v", b, err)
+	}
+	return resp.StatusCode, string(b)
+}

@@ -1,0 +1,43 @@
+package router
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/queen/registry"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// nats-server keeps these for the life of the process, whatever its servers do.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startOCSPMonitor"))
+}
+
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// worker is a ready one of two slots that serves model m.
+func worker(id string) messages.WorkerInfo {
+	return messages.WorkerInfo{ID: messages.WorkerID(id), Incarnation: "i-" + id, Status: messages.StatusReady, SlotsTotal: 2,
+		Models: []messages.ModelInfo{{ID: "m", Slots: 2}}, ModelID: "m"}
+}
+
+func with(w messages.WorkerInfo, status messages.Status, used int) messages.WorkerInfo {
+	w.Status, w.SlotsUsed = status, used
+	return w
+}
+
+// beats is what the registry says of a beat; lost of a worker's end.
+func beats(w messages.WorkerInfo) registry.Change { return registry.Change{Worker: w} }
+
+func lost(w messages.WorkerInfo) registry.Change {
+	return registry.Change{Kind: registry.WorkerLost, Worker: w, Cause: "signal SIGKILL"}
+}
