@@ -15,7 +15,6 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/lmittmann/tint"
-	"github.com/rbee-project/rbee/messages"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 )
@@ -163,10 +162,4 @@ func isTerminal(v any) bool {
 // misused is an error of the command line.
 func misused(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errMisused, fmt.Sprintf(format, args...))
-}
-
-// badModelRef is for a MODEL that no vendor takes.
-func badModelRef(ref string) error {
-	return messages.Errorf(messages.CodeBadRequest, "model", "%q is neither builtin:NAME nor the path of a .gguf", ref).
-		WithHint("rbee model list")
 }

@@ -39,6 +39,10 @@ func (r *runCmd) Run(a *app) error {
 	// Ctrl-C stops the answer; what runs is then stopped in order.
 	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt)
 	defer stop()
+	prompt, chat, err := r.prompt(a)
+	if err != nil {
+		return err
+	}
 	c, alone, err := r.queen(ctx, a)
 	if err != nil {
 		return cancelled(ctx, a, err)
@@ -52,10 +56,6 @@ func (r *runCmd) Run(a *app) error {
 		if ref, err = modelRef(ref); err != nil {
 			return err
 		}
-	}
-	prompt, chat, err := r.prompt(a)
-	if err != nil {
-		return err
 	}
 	began := time.Now()
 	w, fresh, err := r.worker(ctx, a, c, ref)
@@ -169,15 +169,11 @@ func (r *runCmd) worker(ctx context.Context, a *app, c *client, ref string) (w *
 	return w, fresh, err
 }
 
-// modelRef makes a path of this machine absolute; a reference stays as it is.
+// modelRef makes a path of this machine absolute. A reference, or the public name of a model that a
+// hive has, stays as it is.
 func modelRef(ref string) (string, error) {
-	if strings.HasPrefix(ref, "builtin:") {
+	if _, err := os.Stat(ref); err != nil && !strings.HasSuffix(ref, ".gguf") && !filepath.IsAbs(ref) {
 		return ref, nil
-	}
-	if !strings.HasSuffix(ref, ".gguf") {
-		if _, err := os.Stat(ref); err != nil {
-			return "", badModelRef(ref)
-		}
 	}
 	abs, err := filepath.Abs(ref)
 	if err != nil {

@@ -58,9 +58,17 @@ func TestWrongModelsAreSaid(t *testing.T) {
 	if ws := c.workers(t); len(ws) != 0 {
 		t.Errorf("workers stayed: %+v", ws)
 	}
-	// A path works, relative ones too, under the file's name.
+	// A path works under the file's name, and is the same model the second time.
 	if w := c.spawn(t, good); w.ModelID != "good" {
 		t.Errorf("its public name is %q", w.ModelID)
+	}
+	for _, ref := range []string{good, "good"} {
+		if out := c.ok(t, "run", ref, "hi"); !strings.HasPrefix(out, "The queen") {
+			t.Errorf("run %s: %q", ref, out)
+		}
+	}
+	if ws := c.workers(t); len(ws) != 1 {
+		t.Errorf("%d workers serve one model", len(ws))
 	}
 }
 

@@ -53,7 +53,7 @@ func TestExitCodes(t *testing.T) {
 		"no queen":          {[]string{"ps"}, "", 1, "rbee up"},
 		"a named server":    {[]string{"run", "builtin:bee-tiny", "x", "--server", "nats://127.0.0.1:1"}, "", 1, "rbee up"},
 		"no prompt":         {[]string{"run", "builtin:bee-tiny"}, "", 2, "no prompt"},
-		"no such model":     {[]string{"run", "nothing"}, "", 1, "builtin:NAME"},
+		"no such model":     {[]string{"run", "nothing", "hi"}, "", 1, "builtin:"},
 		"help":              {[]string{"--help"}, "", 0, ""},
 		"version":           {[]string{"version"}, "", 0, ""},
 		"engines alone":     {[]string{"engine", "list"}, "", 0, ""},

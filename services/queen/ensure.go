@@ -3,6 +3,7 @@ package queen
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
@@ -41,14 +42,15 @@ func (q *Queen) ensure(ctx context.Context, job *bus.Job, req messages.SpawnRequ
 
 // ensureAlone is ensure for the first who asks. A worker that starts for another reason is waited for.
 func (q *Queen) ensureAlone(ctx context.Context, job *bus.Job, req messages.SpawnRequest) (*messages.WorkerInfo, error) {
+	name := q.publicName(ctx, req.Model)
 	for said := false; ; said = true {
 		changed := q.heard.wait()
 		starts := q.spawns.starts(req.Model)
 		for _, w := range q.registry.Workers() {
-			if w.Serves(req.Model) && (w.Status == messages.StatusReady || w.Status == messages.StatusBusy) {
+			if w.Serves(name) && (w.Status == messages.StatusReady || w.Status == messages.StatusBusy) {
 				return &w.WorkerInfo, nil
 			}
-			starts = starts || w.ModelID == req.Model && w.Status == messages.StatusStarting
+			starts = starts || w.ModelID == name && w.Status == messages.StatusStarting
 		}
 		if !starts {
 			return q.spawn(ctx, job, req)
@@ -62,6 +64,22 @@ func (q *Queen) ensureAlone(ctx context.Context, job *bus.Job, req messages.Spaw
 			return nil, messages.AsError(context.Cause(ctx), messages.OpEnsure)
 		}
 	}
+}
+
+// publicName is what workers call the model of a reference: a path's is in its hive's catalog once it
+// was used.
+func (q *Queen) publicName(ctx context.Context, ref string) string {
+	if !strings.HasPrefix(ref, "/") {
+		return ref
+	}
+	if r, err := q.modelList(ctx, nil, nil); err == nil {
+		for _, m := range r.Models {
+			if slices.Contains(m.Refs, ref) {
+				return m.ID
+			}
+		}
+	}
+	return ref
 }
 
 // ensureServed is what a request needs when nobody serves its model. Only a model that some hive
