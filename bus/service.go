@@ -42,6 +42,21 @@ type Call struct {
 // Decode reads the request into v.
 func (c *Call) Decode(v any) error { return messages.Decode(c.Data, v) }
 
+// Handle makes an [Endpoint]'s handler of a function on its decoded request and its reply.
+func Handle[Req, Reply any](fn func(context.Context, *Call, *Req) (*Reply, error)) func(context.Context, *Call) (any, error) {
+	return func(ctx context.Context, call *Call) (any, error) {
+		req := new(Req)
+		if err := call.Decode(req); err != nil {
+			return nil, err
+		}
+		reply, err := fn(ctx, call, req)
+		if err != nil {
+			return nil, err
+		}
+		return reply, nil
+	}
+}
+
 // Service is a running micro service.
 type Service struct {
 	svc    micro.Service

@@ -17,21 +17,6 @@ import (
 	"github.com/rbee-project/rbee/services/hive/spawn"
 )
 
-// handle makes an endpoint's handler of a function on its request and reply.
-func handle[Req, Reply any](fn func(context.Context, *Req) (*Reply, error)) func(context.Context, *bus.Call) (any, error) {
-	return func(ctx context.Context, call *bus.Call) (any, error) {
-		req := new(Req)
-		if err := call.Decode(req); err != nil {
-			return nil, err
-		}
-		reply, err := fn(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		return reply, nil
-	}
-}
-
 // endpoints are this hive's alone, so without a queue group. life is the hive's own context: what
 // outlives a request hangs on it.
 func (h *Hive) endpoints(life context.Context) []bus.Endpoint {
@@ -40,18 +25,20 @@ func (h *Hive) endpoints(life context.Context) []bus.Endpoint {
 	}
 	return []bus.Endpoint{
 		op("worker-spawn", messages.OpSpawn, messages.SpawnRequest{}, messages.SpawnResult{},
-			handle(func(ctx context.Context, r *messages.SpawnRequest) (*messages.SpawnResult, error) {
+			bus.Handle(func(ctx context.Context, _ *bus.Call, r *messages.SpawnRequest) (*messages.SpawnResult, error) {
 				return h.spawn(ctx, life, r)
 			})),
-		op("worker-kill", messages.OpKill, messages.KillRequest{}, messages.Done{}, handle(h.kill)),
+		op("worker-kill", messages.OpKill, messages.KillRequest{}, messages.Done{}, bus.Handle(h.kill)),
 		op("worker-watch", messages.OpWatch, messages.WatchRequest{}, messages.Done{},
-			handle(func(_ context.Context, r *messages.WatchRequest) (*messages.Done, error) { return h.watch(life, r) })),
-		op("worker-logs", messages.OpLogs, messages.LogsRequest{}, messages.LogsReply{}, handle(h.logs)),
-		op("model-list", messages.OpModelList, nil, messages.ModelListReply{}, handle(h.modelList)),
-		op("model-pull", messages.OpModelPull, messages.PullRequest{}, messages.Accepted{}, handle(h.modelPull)),
-		op("engine-list", messages.OpEngineList, nil, messages.EngineListReply{}, handle(h.engineList)),
-		op("engine-install", messages.OpEngineInst, messages.EngineRequest{}, messages.Accepted{}, handle(h.engineInstall)),
-		op("job-cancel", messages.OpJobCancel, messages.JobRef{}, messages.Done{}, handle(h.jobCancel)),
+			bus.Handle(func(_ context.Context, _ *bus.Call, r *messages.WatchRequest) (*messages.Done, error) {
+				return h.watch(life, r)
+			})),
+		op("worker-logs", messages.OpLogs, messages.LogsRequest{}, messages.LogsReply{}, bus.Handle(h.logs)),
+		op("model-list", messages.OpModelList, nil, messages.ModelListReply{}, bus.Handle(h.modelList)),
+		op("model-pull", messages.OpModelPull, messages.PullRequest{}, messages.Accepted{}, bus.Handle(h.modelPull)),
+		op("engine-list", messages.OpEngineList, nil, messages.EngineListReply{}, bus.Handle(h.engineList)),
+		op("engine-install", messages.OpEngineInst, messages.EngineRequest{}, messages.Accepted{}, bus.Handle(h.engineInstall)),
+		op("job-cancel", messages.OpJobCancel, messages.JobRef{}, messages.Done{}, bus.Handle(h.jobCancel)),
 	}
 }
 
@@ -59,7 +46,7 @@ func (h *Hive) endpoints(life context.Context) []bus.Endpoint {
 const maxGrace = 10 * time.Minute
 
 // kill ends a process whose pid and start time both match; else nothing is signalled.
-func (h *Hive) kill(ctx context.Context, r *messages.KillRequest) (*messages.Done, error) {
+func (h *Hive) kill(ctx context.Context, _ *bus.Call, r *messages.KillRequest) (*messages.Done, error) {
 	grace := min(time.Duration(r.GraceMillis)*time.Millisecond, maxGrace)
 	if err := spawn.Kill(ctx, r.PID, r.StartTime, grace); err != nil {
 		return nil, err
@@ -68,7 +55,7 @@ func (h *Hive) kill(ctx context.Context, r *messages.KillRequest) (*messages.Don
 }
 
 // logs reads a piece of a worker's log.
-func (h *Hive) logs(_ context.Context, r *messages.LogsRequest) (*messages.LogsReply, error) {
+func (h *Hive) logs(_ context.Context, _ *bus.Call, r *messages.LogsRequest) (*messages.LogsReply, error) {
 	if err := messages.CheckID("worker id", string(r.ID)); err != nil {
 		return nil, err
 	}
@@ -104,11 +91,11 @@ func (h *Hive) logPath(id messages.WorkerID) string {
 	return filepath.Join(h.cfg.DataDir, "logs", string(id)+".log")
 }
 
-func (h *Hive) modelList(context.Context, *messages.Versioned) (*messages.ModelListReply, error) {
+func (h *Hive) modelList(context.Context, *bus.Call, *messages.Versioned) (*messages.ModelListReply, error) {
 	return &messages.ModelListReply{Models: h.catalog.List()}, nil
 }
 
-func (h *Hive) modelPull(_ context.Context, r *messages.PullRequest) (*messages.Accepted, error) {
+func (h *Hive) modelPull(_ context.Context, _ *bus.Call, r *messages.PullRequest) (*messages.Accepted, error) {
 	return h.jobs.Start(r.Job, messages.OpModelPull, func(ctx context.Context, job *bus.Job) (any, error) {
 		m, err := h.catalog.Resolve(ctx, r.Model, func(s catalog.Step) { job.Tick(s.Text, s.Done, s.Total, "B") })
 		if err != nil {
@@ -118,7 +105,7 @@ func (h *Hive) modelPull(_ context.Context, r *messages.PullRequest) (*messages.
 	})
 }
 
-func (h *Hive) engineList(context.Context, *messages.Versioned) (*messages.EngineListReply, error) {
+func (h *Hive) engineList(context.Context, *bus.Call, *messages.Versioned) (*messages.EngineListReply, error) {
 	r := &messages.EngineListReply{Engines: []messages.Engine{}}
 	for _, e := range h.engines.List() {
 		r.Engines = append(r.Engines, e.Engine)
@@ -127,7 +114,7 @@ func (h *Hive) engineList(context.Context, *messages.Versioned) (*messages.Engin
 }
 
 // engineInstall is a job; afterwards the engine knows more devices than the CPU.
-func (h *Hive) engineInstall(_ context.Context, r *messages.EngineRequest) (*messages.Accepted, error) {
+func (h *Hive) engineInstall(_ context.Context, _ *bus.Call, r *messages.EngineRequest) (*messages.Accepted, error) {
 	return h.jobs.Start(r.Job, messages.OpEngineInst, func(ctx context.Context, job *bus.Job) (any, error) {
 		last := ""
 		e, err := h.engines.Install(ctx, r.Name, func(s engines.Step) {
@@ -145,6 +132,6 @@ func (h *Hive) engineInstall(_ context.Context, r *messages.EngineRequest) (*mes
 	})
 }
 
-func (h *Hive) jobCancel(_ context.Context, r *messages.JobRef) (*messages.Done, error) {
+func (h *Hive) jobCancel(_ context.Context, _ *bus.Call, r *messages.JobRef) (*messages.Done, error) {
 	return &messages.Done{OK: h.jobs.Cancel(r.Job)}, nil
 }

@@ -10,21 +10,6 @@ import (
 	"github.com/rbee-project/rbee/messages"
 )
 
-// handle makes an endpoint's handler of a function on its request and reply.
-func handle[Req, Reply any](fn func(context.Context, *bus.Call, *Req) (*Reply, error)) func(context.Context, *bus.Call) (any, error) {
-	return func(ctx context.Context, call *bus.Call) (any, error) {
-		req := new(Req)
-		if err := call.Decode(req); err != nil {
-			return nil, err
-		}
-		reply, err := fn(ctx, call, req)
-		if err != nil {
-			return nil, err
-		}
-		return reply, nil
-	}
-}
-
 func (q *Queen) endpoints() []bus.Endpoint {
 	read := func(name, op string, req, reply any, fn func(context.Context, *bus.Call) (any, error)) bus.Endpoint {
 		return bus.Endpoint{Name: name, Subject: messages.QueenSubject(op), Queue: messages.QueenQueue, Request: req, Reply: reply, Handle: fn}
@@ -33,22 +18,22 @@ func (q *Queen) endpoints() []bus.Endpoint {
 		return bus.Endpoint{Name: name, Subject: messages.DoSubject("*", op), Queue: messages.QueenQueue, Request: req, Reply: reply, Handle: fn}
 	}
 	return []bus.Endpoint{
-		read("status", messages.OpStatus, nil, messages.StatusReply{}, handle(q.status)),
-		read("worker-list", messages.OpWorkerList, nil, messages.WorkerListReply{}, handle(q.workerList)),
-		read("worker-get", messages.OpWorkerGet, messages.WorkerRef{}, messages.WorkerInfo{}, handle(q.workerGet)),
-		read("hive-list", messages.OpHiveList, nil, messages.HiveListReply{}, handle(q.hiveList)),
-		read("hive-get", messages.OpHiveGet, messages.HiveRef{}, messages.HiveInfo{}, handle(q.hiveGet)),
-		read("model-list", messages.OpModelList, nil, messages.ModelListReply{}, handle(q.modelList)),
-		read("job-events", messages.OpJobEvents, messages.JobRef{}, messages.JobEventsReply{}, handle(q.jobEvents)),
-		do("worker-spawn", messages.OpSpawn, messages.SpawnRequest{}, messages.Accepted{}, handle(q.doSpawn)),
-		do("model-ensure", messages.OpEnsure, messages.EnsureRequest{}, messages.Accepted{}, handle(q.doEnsure)),
-		do("worker-stop", messages.OpStop, messages.StopRequest{}, messages.StopReply{}, handle(q.doStop)),
-		do("worker-delete", messages.OpDelete, messages.StopRequest{}, messages.StopReply{}, handle(q.doStop)),
-		do("worker-logs", messages.OpLogs, messages.LogsRequest{}, messages.LogsReply{}, handle(q.doLogs)),
-		do("worker-sign", messages.OpSign, messages.SignRequest{}, messages.SignReply{}, handle(q.doSign)),
-		do("worker-renew", messages.OpRenew, messages.SignRequest{}, messages.SignReply{}, handle(q.doRenew)),
-		do("job-cancel", messages.OpJobCancel, messages.JobRef{}, messages.Done{}, handle(q.doJobCancel)),
-		do("infer-cancel", messages.OpCancel, messages.CancelRequest{}, messages.Done{}, handle(q.doCancel)),
+		read("status", messages.OpStatus, nil, messages.StatusReply{}, bus.Handle(q.status)),
+		read("worker-list", messages.OpWorkerList, nil, messages.WorkerListReply{}, bus.Handle(q.workerList)),
+		read("worker-get", messages.OpWorkerGet, messages.WorkerRef{}, messages.WorkerInfo{}, bus.Handle(q.workerGet)),
+		read("hive-list", messages.OpHiveList, nil, messages.HiveListReply{}, bus.Handle(q.hiveList)),
+		read("hive-get", messages.OpHiveGet, messages.HiveRef{}, messages.HiveInfo{}, bus.Handle(q.hiveGet)),
+		read("model-list", messages.OpModelList, nil, messages.ModelListReply{}, bus.Handle(q.modelList)),
+		read("job-events", messages.OpJobEvents, messages.JobRef{}, messages.JobEventsReply{}, bus.Handle(q.jobEvents)),
+		do("worker-spawn", messages.OpSpawn, messages.SpawnRequest{}, messages.Accepted{}, bus.Handle(q.doSpawn)),
+		do("model-ensure", messages.OpEnsure, messages.EnsureRequest{}, messages.Accepted{}, bus.Handle(q.doEnsure)),
+		do("worker-stop", messages.OpStop, messages.StopRequest{}, messages.StopReply{}, bus.Handle(q.doStop)),
+		do("worker-delete", messages.OpDelete, messages.StopRequest{}, messages.StopReply{}, bus.Handle(q.doStop)),
+		do("worker-logs", messages.OpLogs, messages.LogsRequest{}, messages.LogsReply{}, bus.Handle(q.doLogs)),
+		do("worker-sign", messages.OpSign, messages.SignRequest{}, messages.SignReply{}, bus.Handle(q.doSign)),
+		do("worker-renew", messages.OpRenew, messages.SignRequest{}, messages.SignReply{}, bus.Handle(q.doRenew)),
+		do("job-cancel", messages.OpJobCancel, messages.JobRef{}, messages.Done{}, bus.Handle(q.doJobCancel)),
+		do("infer-cancel", messages.OpCancel, messages.CancelRequest{}, messages.Done{}, bus.Handle(q.doCancel)),
 		do("infer", messages.OpInfer, messages.InferRequest{}, nil, q.doInfer),
 	}
 }
