@@ -44,6 +44,7 @@ type Conn struct {
 	onError     func(error)
 	pending     map[string][]chan struct{} // by subject: requests to fail when the server denies it
 	next        int
+	failedAt    time.Time // when a failed connect was last said
 }
 
 // Connect dials. The connection reconnects for ever, with jitter, and never buffers while it is
@@ -66,6 +67,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		nats.RetryOnFailedConnect(cfg.Wait), nats.ErrorHandler(c.asyncError),
 		nats.ConnectHandler(func(*nats.Conn) { c.reconnected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { c.log.Info("bus connected again"); c.reconnected() }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.connectFailed(err) }),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if err != nil && !nc.IsClosed() {
 				c.log.Warn("bus connection lost", "error", err)
@@ -89,6 +91,17 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 func reconnectDelay(attempts int) time.Duration {
 	most := min(100*time.Millisecond<<min(attempts, 5), 2*time.Second)
 	return 100*time.Millisecond + rand.N(most)
+}
+
+// connectFailed says every few seconds why the connection does not come up: nobody there, or credentials
+// that the server does not know.
+func (c *Conn) connectFailed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.failedAt) > 5*time.Second {
+		c.failedAt = now
+		c.log.Warn("bus not reachable, trying again", "error", err)
+	}
 }
 
 // Close ends the connection and everything subscribed on it.

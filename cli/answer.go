@@ -79,26 +79,31 @@ func (r *runCmd) answer(ctx context.Context, a *app, c *client, model string, ms
 		if t.ttft == 0 {
 			t.ttft = time.Since(began)
 		}
-		a.show(&text, o)
+		if err := a.show(&text, o); err != nil {
+			return text.String(), t, fmt.Errorf("write the answer: %w", err)
+		}
 	}
 	t.took, t.tokens = time.Since(began), s.Usage().CompletionTokens
 	if !a.JSON {
-		fmt.Fprintln(a.stdout)
+		_, err = fmt.Fprintln(a.stdout)
 	}
-	return text.String(), t, nil
+	return text.String(), t, err
 }
 
-func (a *app) show(text *strings.Builder, object []byte) {
-	if a.JSON {
-		fmt.Fprintf(a.stdout, "%s\n", object)
-		return
-	}
+// show prints an object and adds its text to text.
+func (a *app) show(text *strings.Builder, object []byte) error {
 	var ch chunk
 	if json.Unmarshal(object, &ch) != nil {
-		return
+		return nil // no chunk of ours; there is nothing to show
 	}
+	before := text.Len()
 	for _, c := range ch.Choices {
 		text.WriteString(c.Delta.Content)
-		_, _ = io.WriteString(a.stdout, c.Delta.Content)
 	}
+	out := text.String()[before:]
+	if a.JSON {
+		out = string(object) + "\n"
+	}
+	_, err := io.WriteString(a.stdout, out)
+	return err
 }

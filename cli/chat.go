@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ func (r *runCmd) chat(a *app, c *client, model string) error {
 	}{in, out}, ">>> ")
 	history := r.first()
 	for {
-		text, err := readLine(in, line)
+		text, err := readLine(a.ctx, in, line)
 		switch text = strings.TrimSpace(text); {
 		case errors.Is(err, io.EOF), text == "/bye":
 			return nil
@@ -51,12 +52,30 @@ func (r *runCmd) chat(a *app, c *client, model string) error {
 }
 
 // readLine reads in raw mode, with editing and history; between lines the terminal is as it was, so
-// that Ctrl-C is a signal again.
-func readLine(in *os.File, t *term.Terminal) (string, error) {
+// that Ctrl-C is a signal again. The end of ctx is the end of input; the read that is left behind ends
+// with the process.
+func readLine(ctx context.Context, in *os.File, t *term.Terminal) (string, error) {
 	old, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {
 		return "", err
 	}
 	defer term.Restore(int(in.Fd()), old)
-	return t.ReadLine()
+	if w, h, err := term.GetSize(int(in.Fd())); err == nil && w > 0 {
+		_ = t.SetSize(w, h)
+	}
+	type read struct {
+		text string
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() {
+		text, err := t.ReadLine()
+		done <- read{text, err}
+	}()
+	select {
+	case r := <-done:
+		return r.text, r.err
+	case <-ctx.Done():
+		return "", io.EOF
+	}
 }

@@ -4,18 +4,15 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/lmittmann/tint"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 )
 
@@ -89,6 +86,10 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		fmt.Fprintf(stderr, "rbee: %v\n", err)
 		return exitMisused
 	}
+	if r.DataDir == "" {
+		fmt.Fprintln(stderr, "rbee: no data dir: HOME is not set; give --data-dir or RBEE_DATA_DIR")
+		return exitMisused
+	}
 	a := &app{Globals: r.Globals, ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, model: parser.Model}
 	a.log = a.logger(k.Command())
 	if err := k.Run(a); err != nil {
@@ -115,26 +116,13 @@ func parse(p *kong.Kong, args []string) (k *kong.Context, err error) {
 	return p.Parse(args)
 }
 
-// yamlFile lets --config give a value for any flag: `data-dir: /srv/rbee`, `up: {http: …}`.
-func yamlFile(r io.Reader) (kong.Resolver, error) {
-	var v map[string]any
-	if err := yaml.NewDecoder(r).Decode(&v); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	return kong.JSON(strings.NewReader(string(data)))
-}
-
 func defaultDataDir() string {
 	if d := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(d) {
 		return filepath.Join(d, "rbee")
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		home = os.TempDir()
+		return "" // Main asks for --data-dir: keys do not belong in a folder for everybody
 	}
 	return filepath.Join(home, ".local", "share", "rbee")
 }

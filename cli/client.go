@@ -90,3 +90,13 @@ func (c *client) local(ctx context.Context, hive messages.HiveID) bool {
 	}
 	return false
 }
+
+// callOff cancels a job whose requester was interrupted.
+func (c *client) callOff(ctx context.Context, id messages.JobID) {
+	if ctx.Err() == nil {
+		return
+	}
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	_ = c.Request(bye, c.do(messages.OpJobCancel), &messages.JobRef{Job: id}, nil)
+}

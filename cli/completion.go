@@ -22,7 +22,7 @@ func (c *completionCmd) Run(a *app) error {
 	case "fish":
 		fish(&b, words)
 	case "zsh":
-		b.WriteString("autoload -U +X bashcompinit && bashcompinit\n")
+		b.WriteString("(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }\nautoload -U +X bashcompinit && bashcompinit\n")
 		fallthrough
 	default:
 		bash(&b, words)
@@ -49,16 +49,16 @@ func collect(n *kong.Node, path string, words map[string][]string) {
 
 func bash(b *strings.Builder, words map[string][]string) {
 	b.WriteString("_rbee() {\n  local cur=\"${COMP_WORDS[COMP_CWORD]}\" path=\"\" w\n")
-	b.WriteString("  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do case \"$w\" in -*) ;; *) path=\"${path:+$path }$w\" ;; esac; done\n")
+	b.WriteString("  for w in \"${COMP_WORDS[@]:1:$((COMP_CWORD-1))}\"; do case \"$w\" in -*) ;; *) path=\"${path:+$path }$w\" ;; esac; done\n")
 	b.WriteString("  case \"$path\" in\n")
 	for _, p := range sorted(words) {
 		fmt.Fprintf(b, "    %q) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;;\n", p, strings.Join(words[p], " "))
 	}
-	b.WriteString("    *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n  esac\n}\ncomplete -F _rbee rbee\n")
+	b.WriteString("    *) ;;\n  esac\n  [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n}\ncomplete -F _rbee rbee\n")
 }
 
 func fish(b *strings.Builder, words map[string][]string) {
-	b.WriteString("complete -c rbee -f\n")
+	b.WriteString("complete -c rbee\n")
 	for _, p := range sorted(words) {
 		cond := "__fish_use_subcommand"
 		if p != "" {

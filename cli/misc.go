@@ -37,10 +37,10 @@ func (decodeCmd) Run(a *app) error {
 	dec := msgpack.NewDecoder(in)
 	dec.SetMapDecoder(func(d *msgpack.Decoder) (any, error) { return d.DecodeUntypedMap() })
 	for {
-		v, err := dec.DecodeInterfaceLoose()
-		if errors.Is(err, io.EOF) {
-			return nil
+		if _, err := in.Peek(1); errors.Is(err, io.EOF) {
+			return nil // between two values: the end
 		}
+		v, err := dec.DecodeInterfaceLoose()
 		if err != nil {
 			return messages.Errorf(messages.CodeBadRequest, "decode", "this is not msgpack: %w", err)
 		}

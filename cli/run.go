@@ -39,9 +39,9 @@ func (r *runCmd) Run(a *app) error {
 	// Ctrl-C stops the answer; what runs is then stopped in order.
 	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt)
 	defer stop()
-	prompt, chat, err := r.prompt(a)
+	prompt, chat, err := r.prompt(ctx, a)
 	if err != nil {
-		return err
+		return cancelled(ctx, a, err)
 	}
 	c, alone, err := r.queen(ctx, a)
 	if err != nil {
@@ -63,6 +63,9 @@ func (r *runCmd) Run(a *app) error {
 		return cancelled(ctx, a, err)
 	}
 	load := time.Since(began)
+	if fresh && alone == nil {
+		defer fmt.Fprintf(a.stderr, "worker %s goes on serving %s; stop it with: rbee worker stop %s\n", w.ID, w.ModelID, w.ID)
+	}
 	if chat {
 		stop()
 		return r.chat(a, c, w.ModelID)
@@ -74,9 +77,6 @@ func (r *runCmd) Run(a *app) error {
 	}
 	if r.Verbose {
 		fmt.Fprintf(a.stderr, "load %s, TTFT %s, %s\n", load.Round(time.Millisecond), t.ttft.Round(100*time.Microsecond), t.rate())
-	}
-	if fresh && alone == nil {
-		fmt.Fprintf(a.stderr, "worker %s goes on serving %s; stop it with: rbee worker stop %s\n", w.ID, w.ModelID, w.ID)
 	}
 	return nil
 }
@@ -97,7 +97,8 @@ func (r *runCmd) queen(ctx context.Context, a *app) (c *client, stop func(), err
 	if c, err = a.connect(ctx); err == nil || a.Server != "" {
 		return c, nil, err
 	}
-	state, err := os.MkdirTemp("", "rbee-run-") // 0700
+	sweepLone()
+	state, err := os.MkdirTemp("", lonePrefix) // 0700
 	if err != nil {
 		return nil, nil, fmt.Errorf("temporary folder: %w", err)
 	}
@@ -121,22 +122,63 @@ func (r *runCmd) queen(ctx context.Context, a *app) (c *client, stop func(), err
 	return c, stop, nil
 }
 
+const lonePrefix = "rbee-run-"
+
+// sweepLone removes the folders of lone runs that were killed: nobody holds their lock, and they are
+// not just being made.
+func sweepLone() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), lonePrefix+"*"))
+	for _, d := range dirs {
+		if st, err := os.Stat(d); err != nil || time.Since(st.ModTime()) < time.Minute {
+			continue
+		}
+		if release, err := bus.LockRole(d, solo.RoleBus); err == nil {
+			_ = os.RemoveAll(d)
+			release()
+		}
+	}
+}
+
 // prompt is the arguments, else what a pipe holds, else a chat.
-func (r *runCmd) prompt(a *app) (text string, chat bool, err error) {
+func (r *runCmd) prompt(ctx context.Context, a *app) (text string, chat bool, err error) {
 	if len(r.Prompt) > 0 {
 		return strings.Join(r.Prompt, " "), false, nil
 	}
 	if isTerminal(a.stdin) {
 		return "", true, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(a.stdin, messages.MaxPayload))
+	const most = messages.MaxPayload / 2 // as JSON in a message it may grow
+	data, err := readAll(ctx, io.LimitReader(a.stdin, most+1))
 	if err != nil {
 		return "", false, fmt.Errorf("read the prompt: %w", err)
+	}
+	if len(data) > most {
+		return "", false, messages.Errorf(messages.CodeBadRequest, "run", "the prompt is longer than %d KiB", most>>10)
 	}
 	if text = strings.TrimRight(string(data), "\n"); text == "" {
 		return "", false, misused("no prompt: give one as an argument or on stdin")
 	}
 	return text, false, nil
+}
+
+// readAll is io.ReadAll that ctx ends: a pipe may never end. The read that is left behind ends with
+// the process.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	type read struct {
+		data []byte
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() {
+		data, err := io.ReadAll(in)
+		done <- read{data, err}
+	}()
+	select {
+	case r := <-done:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func (r *runCmd) first() []map[string]string {
@@ -161,10 +203,8 @@ func (r *runCmd) worker(ctx context.Context, a *app, c *client, ref string) (w *
 	req := &messages.EnsureRequest{SpawnRequest: messages.SpawnRequest{Job: id, Model: ref, Hive: messages.HiveID(r.Hive), Device: r.Device,
 		Slots: r.Slots, ContextLength: r.Ctx, Force: r.Force}}
 	err = c.RunJob(ctx, c.do(messages.OpEnsure), id, req, w, watch)
-	if err != nil && ctx.Err() != nil {
-		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-		defer cancel()
-		_ = c.Request(bye, c.do(messages.OpJobCancel), &messages.JobRef{Job: id}, nil)
+	if err != nil {
+		c.callOff(ctx, id)
 	}
 	return w, fresh, err
 }

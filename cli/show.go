@@ -104,7 +104,7 @@ func (modelListCmd) Run(a *app) error {
 	} else if a.Server != "" {
 		return err
 	} else {
-		r.Models = catalog.New(a.DataDir).List()
+		r.Models = catalog.New(a.DataDir).Available()
 	}
 	return a.print(rows(r.Models), func(w *tabwriter.Writer) {
 		columns(w, "ID", "HIVE", "SIZE", "ARCHITECTURE", "QUANTIZATION", "CONTEXT", "PATH")

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
@@ -26,7 +25,7 @@ type upCmd struct {
 
 // Run is in the foreground until Ctrl-C or TERM; a second one ends the process at once.
 func (c *upCmd) Run(a *app) error {
-	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt)
 	defer stop()
 	queen.Version, hive.Version = Version, Version
 	r, err := solo.Start(ctx, solo.Config{DataDir: a.DataDir, HTTP: c.HTTP, NATS: c.NATS, Monitor: c.Monitor, Roles: c.Roles, Route: c.Route,
@@ -43,7 +42,7 @@ func (c *upCmd) Run(a *app) error {
 	case <-ctx.Done():
 		fmt.Fprintln(a.stderr, "stopping: workers finish what they have (Ctrl-C again ends at once)")
 	}
-	stop() // from here a second Ctrl-C has its default effect
+	signal.Reset() // from here a second Ctrl-C or TERM has its default effect
 	return err
 }
 

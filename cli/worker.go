@@ -106,6 +106,7 @@ func (s *workerSpawnCmd) Run(a *app) error {
 		err := c.RunJob(ctx, c.do(messages.OpSpawn), id, req, &v, p.watcher())
 		p.done()
 		if err != nil {
+			c.callOff(ctx, id)
 			return err
 		}
 		return a.print([]any{v}, func(w *tabwriter.Writer) { columns(w, v.ID) })

@@ -46,7 +46,14 @@ func (c *cluster) terminal(t *testing.T, args ...string) *terminal {
 			}
 		}
 	}()
-	t.Cleanup(func() { _ = term.cmd.Process.Kill(); f.Close(); <-read })
+	t.Cleanup(func() {
+		_ = term.cmd.Process.Kill()
+		f.Close()
+		<-read
+		if t.Failed() {
+			t.Logf("the terminal showed %q", term.text.Bytes()[max(0, term.text.Len()-400):])
+		}
+	})
 	return term
 }
 

@@ -137,6 +137,12 @@ func (c *cluster) stop(t testing.TB) {
 		return
 	}
 	_ = c.up.Process.Signal(os.Interrupt)
+	c.ended(t)
+}
+
+// ended waits for an `rbee up` that was told to stop.
+func (c *cluster) ended(t testing.TB) {
+	t.Helper()
 	select {
 	case err := <-c.done:
 		if err != nil {

@@ -131,3 +131,21 @@ func TestReusedPidIsNotSignalled(t *testing.T) {
 		t.Errorf("the worker is %s", i.Status)
 	}
 }
+
+// While rbee up drains it takes nothing new, so that nothing is left when it ends.
+func TestNoWorkerStartsDuringTheDrain(t *testing.T) {
+	c := start(t)
+	w := c.spawn(t, "builtin:bee-endless")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	go func() {
+		_, _ = c.post(t, ctx, "/v1/chat/completions", `{"model":"builtin:bee-endless","max_tokens":3000,"messages":[{"role":"user","content":"hi"}]}`)
+	}()
+	await(t, "it decodes", func() bool { return info(t, &w).SlotsUsed > 0 })
+	kill(t, c.up.Process.Pid, syscall.SIGINT)
+	await(t, "it drains", func() bool {
+		code, _ := c.post(t, ctx, "/v1/chat/completions", `{"model":"builtin:bee-tiny","messages":[{"role":"user","content":"hi"}]}`)
+		return code != 200
+	})
+	c.ended(t) // fails when a process stays
+}

@@ -39,6 +39,20 @@ func TestLoneRuns(t *testing.T) {
 	}
 }
 
+// A reader that leaves ends the run in order: nothing stays behind.
+func TestLoneRunWhoseReaderLeaves(t *testing.T) {
+	dir, tmp := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	r := command(t, dir, "", "bash", "-c", filepath.Join(bin, "rbee")+" run builtin:bee-endless hi | head -c 20")
+	if !strings.HasPrefix(r.stdout, "The queen") {
+		t.Errorf("%+v", r)
+	}
+	await(t, "the run has ended", func() bool { return len(processes(dir)) == 0 })
+	if left, _ := filepath.Glob(filepath.Join(tmp, "rbee-run-*")); len(left) > 0 {
+		t.Errorf("temporary files stayed: %q", left)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	dir := t.TempDir()
 	for name, tc := range map[string]struct {
@@ -61,6 +75,8 @@ func TestExitCodes(t *testing.T) {
 		"creds":             {[]string{"creds", "create", "--role", "client", "--name", "alice"}, "", 0, ""},
 		"creds of no role":  {[]string{"creds", "create", "--role", "king", "--name", "x"}, "", 2, "role"},
 		"decode":            {[]string{"decode"}, "\x81\xa2id\xa2w1", 0, ""},
+		"decode of a part":  {[]string{"decode"}, "\x81\xa1a", 1, "msgpack"},
+		"no role":           {[]string{"up", "--roles", ""}, "", 1, "role"},
 		"decode of garbage": {[]string{"decode"}, "\xc1", 1, "msgpack"},
 		"completion":        {[]string{"completion", "bash"}, "", 0, ""},
 	} {
@@ -76,9 +92,20 @@ func TestExitCodes(t *testing.T) {
 	}
 	t.Run("a file of flags", func(t *testing.T) {
 		file := filepath.Join(dir, "rbee.yaml")
-		if err := os.WriteFile(file, []byte("server: nats://127.0.0.1:2\n"), 0o600); err != nil {
-			t.Fatal(err)
+		write := func(text string) {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
+		write("srever: x\n")
+		if r := rbee(t, dir, "", "ps", "--config", file); r.code != 2 || !strings.Contains(r.stderr, "srever") {
+			t.Errorf("a wrong key: exit %d, %s", r.code, r.stderr)
+		}
+		write("up:\n  http: 0.0.0.0:1\n")
+		if r := rbee(t, dir, "", "up", "--config", file); !strings.Contains(r.stderr, "0.0.0.0:1") {
+			t.Errorf("a command's key: %s", r.stderr)
+		}
+		write("server: nats://127.0.0.1:2\nlog-level: warn\n")
 		creds := rbee(t, dir, "", "creds", "create", "--role", "client", "--name", "alice").stdout
 		path := filepath.Join(dir, "alice.creds")
 		if err := os.WriteFile(path, []byte(creds), 0o600); err != nil {

@@ -70,6 +70,9 @@ func Start(ctx context.Context, cfg Config) (*Running, error) {
 	if cfg.StateDir == "" {
 		cfg.StateDir = cfg.DataDir
 	}
+	if len(cfg.Roles) == 0 {
+		return nil, messages.Errorf(messages.CodeBadRequest, "up", "no role to run").WithHint("bus, queen, hive")
+	}
 	for _, r := range cfg.Roles {
 		if r != RoleBus && r != RoleQueen && r != RoleHive {
 			return nil, messages.Errorf(messages.CodeBadRequest, "up", "no role %q", r).WithHint("bus, queen, hive")
@@ -163,32 +166,28 @@ type service interface {
 // run starts s and waits until it is ready. Its end by itself is told on Failed.
 func (r *Running) run(ctx context.Context, name string, s service, conn *bus.Conn) error {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(life) }()
+	ended := make(chan struct{})
+	var err error // of s.Run; read after ended
+	go func() {
+		defer close(ended)
+		if err = s.Run(life); err != nil {
+			err = fmt.Errorf("%s: %w", name, err)
+			r.failed <- err // has room for one of each role
+		}
+	}()
 	r.services[name] = func() {
 		cancel()
-		_ = <-ended // Failed has told it
+		<-ended
 		conn.Close()
 	}
 	select {
 	case <-s.Ready():
-	case err := <-ended:
-		ended <- err
-		return fmt.Errorf("%s: %w", name, err)
+		return nil
+	case <-ended:
+		return err
 	case <-ctx.Done():
 		return messages.Errorf(messages.CodeCancelled, "up", "stopped before the %s was ready", name)
 	}
-	go func() {
-		err := <-ended
-		ended <- err
-		if err != nil {
-			select {
-			case r.failed <- fmt.Errorf("%s: %w", name, err):
-			default:
-			}
-		}
-	}()
-	return nil
 }
 
 func (r *Running) startHive(ctx context.Context) error {
@@ -226,8 +225,13 @@ func (r *Running) startQueen(ctx context.Context) error {
 
 const addressFile = "server.json"
 
-// WriteAddress lets the commands on this data dir find what runs; Stop removes it again.
+// WriteAddress lets the commands on this data dir find what runs; Stop removes it again. Of roles that
+// run apart the bus writes it, or the queen when the bus is another's.
 func (r *Running) WriteAddress() error {
+	_, there := ReadAddress(r.cfg.StateDir)
+	if !r.cfg.has(RoleBus) && (there || !r.cfg.has(RoleQueen)) {
+		return nil
+	}
 	data, err := json.Marshal(r.Address)
 	if err != nil {
 		return err
@@ -239,7 +243,11 @@ func (r *Running) WriteAddress() error {
 	if err := os.Rename(path+".tmp", path); err != nil {
 		return fmt.Errorf("write address: %w", err)
 	}
-	r.files = append(r.files, func() { _ = os.Remove(path) })
+	r.files = append(r.files, func() {
+		if a, ok := ReadAddress(r.cfg.StateDir); ok && a.PID == os.Getpid() {
+			_ = os.Remove(path)
+		}
+	})
 	return nil
 }
 

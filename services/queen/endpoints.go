@@ -155,6 +155,10 @@ func (q *Queen) doJobCancel(_ context.Context, _ *bus.Call, ref *messages.JobRef
 func (q *Queen) doStop(ctx context.Context, _ *bus.Call, req *messages.StopRequest) (*messages.StopReply, error) {
 	w, ok := q.registry.Worker(req.ID)
 	if !ok {
+		// It may be on its way, before its first beat: then its spawn is called off.
+		if job, starting := q.spawns.jobOf(req.ID); starting && q.jobs.Cancel(job) {
+			return &messages.StopReply{ID: req.ID}, nil
+		}
 		return nil, noWorker(req.ID)
 	}
 	grace := 30 * time.Second

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
@@ -82,9 +83,35 @@ func (q *Queen) publicName(ctx context.Context, ref string) string {
 	return ref
 }
 
+// awaitModel gives a queen that has just started one beat's time to hear who has a model: what it does
+// not know yet is not unknown.
+func (q *Queen) awaitModel(ctx context.Context, model string) {
+	select {
+	case <-q.ready:
+	default:
+		return // no bus yet: there is nothing to wait for
+	}
+	limit := time.NewTimer(time.Until(q.joined.Add(messages.HiveBeatEvery + time.Second)))
+	defer limit.Stop()
+	for {
+		changed := q.heard.wait()
+		if slices.Contains(q.models(), model) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // ensureServed is what a request needs when nobody serves its model. Only a model that some hive
 // has is started: a name out of a request never becomes a path.
 func (q *Queen) ensureServed(ctx context.Context, model string) error {
+	q.awaitModel(ctx, model)
 	has := func(h messages.HiveInfo) bool { return slices.Contains(h.Models, model) }
 	starts := func(w registry.View) bool { return w.ModelID == model && w.Status == messages.StatusStarting }
 	switch {

@@ -35,12 +35,13 @@ type Config struct {
 
 // Queen is a queen that may not have started.
 type Queen struct {
-	cfg   Config
-	conn  *bus.Conn
-	realm *bus.Realm
-	ln    net.Listener
-	log   *slog.Logger
-	began time.Time
+	cfg    Config
+	conn   *bus.Conn
+	realm  *bus.Realm
+	ln     net.Listener
+	log    *slog.Logger
+	began  time.Time
+	joined time.Time // when it began to hear beats; set before ready is closed
 
 	registry   *registry.Registry
 	dispatcher *router.Dispatcher
@@ -113,16 +114,17 @@ func (q *Queen) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("start queen: %w", err)
 	}
+	q.joined = time.Now()
 	close(q.ready)
 	q.log.Info("queen ready", "http", q.HTTPAddr(), "name", q.cfg.Name)
 	select {
 	case <-ctx.Done():
 	case <-gctx.Done():
 	}
+	q.jobs.Close() // no spawn outlives this, and none begins
 	if q.cfg.StopWorkers {
 		q.stopWorkers(work)
 	}
-	q.jobs.Close()
 	leave()
 	stop()
 	err = g.Wait()

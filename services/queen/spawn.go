@@ -27,6 +27,7 @@ type spawns struct {
 }
 
 type spawn struct {
+	job    messages.JobID
 	hive   messages.HiveID
 	model  string    // as it was asked for
 	exited chan exit // buffered; an earlier process of the same id may be among them
@@ -48,15 +49,26 @@ func newSpawns() *spawns {
 	return &spawns{pending: map[messages.WorkerID]*spawn{}, models: map[string]*ensured{}}
 }
 
-func (s *spawns) begin(id messages.WorkerID, hive messages.HiveID, model string) (*spawn, error) {
+func (s *spawns) begin(id messages.WorkerID, job messages.JobID, hive messages.HiveID, model string) (*spawn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.pending[id]; ok {
 		return nil, messages.Errorf(messages.CodeConflict, messages.OpSpawn, "worker %q is being started already", id)
 	}
-	sp := &spawn{hive: hive, model: model, exited: make(chan exit, 8)}
+	sp := &spawn{job: job, hive: hive, model: model, exited: make(chan exit, 8)}
 	s.pending[id] = sp
 	return sp, nil
+}
+
+// jobOf is the job that is starting worker id.
+func (s *spawns) jobOf(id messages.WorkerID) (messages.JobID, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sp, ok := s.pending[id]
+	if !ok {
+		return "", false
+	}
+	return sp.job, true
 }
 
 func (s *spawns) end(id messages.WorkerID) {
@@ -119,7 +131,7 @@ func (q *Queen) spawn(ctx context.Context, job *bus.Job, req messages.SpawnReque
 	if err := q.installEngine(ctx, job, &hive); err != nil {
 		return nil, err
 	}
-	sp, err := q.spawns.begin(req.ID, hive.ID, req.Model)
+	sp, err := q.spawns.begin(req.ID, job.ID, hive.ID, req.Model)
 	if err != nil {
 		return nil, err
 	}
