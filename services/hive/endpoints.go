@@ -47,11 +47,15 @@ const maxGrace = 10 * time.Minute
 
 // kill ends a process whose pid and start time both match; else nothing is signalled.
 func (h *Hive) kill(ctx context.Context, _ *bus.Call, r *messages.KillRequest) (*messages.Done, error) {
-	grace := min(time.Duration(r.GraceMillis)*time.Millisecond, maxGrace)
-	if err := spawn.Kill(ctx, r.PID, r.StartTime, grace); err != nil {
+	if err := spawn.Kill(ctx, r.PID, r.StartTime, millis(r.GraceMillis, maxGrace)); err != nil {
 		return nil, err
 	}
 	return &messages.Done{OK: true}, nil
+}
+
+// millis is ms, between none and limit: whatever a request claims, it does not overflow.
+func millis(ms int64, limit time.Duration) time.Duration {
+	return time.Duration(max(0, min(ms, limit.Milliseconds()))) * time.Millisecond
 }
 
 // logs reads a piece of a worker's log.
@@ -92,7 +96,7 @@ func (h *Hive) logPath(id messages.WorkerID) string {
 }
 
 func (h *Hive) modelList(context.Context, *bus.Call, *messages.Versioned) (*messages.ModelListReply, error) {
-	return &messages.ModelListReply{Models: h.catalog.List()}, nil
+	return &messages.ModelListReply{Models: h.catalog.Available()}, nil
 }
 
 func (h *Hive) modelPull(_ context.Context, _ *bus.Call, r *messages.PullRequest) (*messages.Accepted, error) {

@@ -72,7 +72,9 @@ func (h *Hive) Run(ctx context.Context) error {
 	g.Go(func() error { return h.spawner.Run(ctx) })
 	h.jobs = h.conn.NewJobs(ctx)
 	svc, err := h.conn.Serve(ctx, "rbee-hive", h.cfg.Version, "spawns workers on "+string(h.cfg.ID), h.endpoints(ctx))
-	if err == nil {
+	if err == nil && ctx.Err() != nil {
+		svc.Stop() // stopped before the bus was there
+	} else if err == nil {
 		h.probe(ctx)
 		g.Go(func() error { h.beat(ctx); return nil })
 		close(h.ready)

@@ -2,8 +2,11 @@ package hive
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,6 +26,7 @@ const (
 	portTries    = 3               // ports that are tried
 	portWait     = 5 * time.Second // for a worker to open its port or to end
 	watchPort    = 5 * time.Millisecond
+	maxOrphan    = 365 * 24 * time.Hour
 )
 
 // spawn starts a worker and returns as soon as its process has its port; the model loads later.
@@ -61,7 +65,7 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 			return res, nil
 		}
 		if exit != exitBusyPort || try == portTries {
-			_ = os.RemoveAll(filepath.Dir(creds))
+			h.forget(r.ID)
 			return nil, err
 		}
 		h.log.Info("port taken meanwhile, trying another", "worker", r.ID)
@@ -98,42 +102,53 @@ func (h *Hive) workerCreds(ctx context.Context, id messages.WorkerID) (path stri
 	if err != nil {
 		return "", fmt.Errorf("credentials: %w", err)
 	}
-	dir := filepath.Join(h.cfg.DataDir, "workers", string(id))
+	dir := h.credsDir(id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", messages.Errorf(messages.CodeInternal, messages.OpSpawn, "%w", err)
 	}
 	path = filepath.Join(dir, "creds")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
+		h.forget(id)
 		return "", messages.Errorf(messages.CodeInternal, messages.OpSpawn, "%w", err)
 	}
 	return path, nil
 }
 
+func (h *Hive) credsDir(id messages.WorkerID) string {
+	return filepath.Join(h.cfg.DataDir, "workers", string(id))
+}
+
+// forget removes the credentials of a worker that has ended.
+func (h *Hive) forget(id messages.WorkerID) { _ = os.RemoveAll(h.credsDir(id)) }
+
 // start runs the process once. exit is its code when it ended before it had its port.
-func (h *Hive) start(ctx, life context.Context, bin string, e *engines.Installed, m *messages.Model, creds string, r *messages.SpawnRequest) (*messages.SpawnResult, int, error) {
+func (h *Hive) start(ctx, life context.Context, bin string, engine *engines.Installed, m *messages.Model, creds string, r *messages.SpawnRequest) (*messages.SpawnResult, int, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, 0, err
 	}
-	spec := spawn.Spec{Path: bin, Args: h.args(e, m, creds, port, r), LogPath: h.logPath(r.ID),
+	spec := spawn.Spec{Path: bin, Args: h.args(engine, m, creds, port, r), LogPath: h.logPath(r.ID),
 		Env: map[string]string{"GGML_NO_BACKTRACE": "1"}}
 	p, exited, err := h.spawner.Start(ctx, spec)
 	if err != nil {
 		return nil, 0, err
 	}
-	reports := make(chan spawn.Exit, 1)
+	early, placed := make(chan spawn.Exit), make(chan struct{})
 	h.watchers.Go(func() {
 		e, ok := <-exited
 		if !ok {
 			return // the hive stops; the worker lives on, and needs its credentials
 		}
-		reports <- e
-		if e.Code != exitBusyPort {
-			_ = os.RemoveAll(filepath.Dir(creds))
+		select {
+		case early <- e: // the credentials are the spawn's, which may try another port
+		case <-placed:
+			h.forget(r.ID)
 		}
 		h.report(r.ID, "", &e)
 	})
-	if e, err := waitPort(ctx, life, port, reports); err != nil {
+	e, err := waitPort(ctx, life, port, r.ID, early)
+	close(placed)
+	if err != nil {
 		return nil, e.Code, messages.Errorf(messages.CodeSpawnFailed, messages.OpSpawn, "the worker ended at once, exit %d %s: %s", e.Code, e.Signal, e.StderrTail)
 	}
 	return &messages.SpawnResult{WorkerID: r.ID, PID: p.PID, Port: port, StartTime: p.StartTime, ModelID: m.ID}, 0, nil
@@ -144,11 +159,12 @@ func (h *Hive) args(e *engines.Installed, m *messages.Model, creds string, port 
 	if device == "" {
 		device = messages.DefaultDevice
 	}
-	args := []string{"--worker-id", string(r.ID), "--model", m.Path, "--name", m.ID, "--device", device, "--port", strconv.Itoa(port),
+	// A name or a device may begin with a dash, so these go behind an equals sign.
+	args := []string{"--worker-id", string(r.ID), "--model", m.Path, "--name=" + m.ID, "--device=" + device, "--port", strconv.Itoa(port),
 		"--queen-url", h.cfg.ServerURL, "--creds", creds, "--hive", string(h.cfg.ID), "--lib", e.Path,
 		"--slots", strconv.Itoa(r.Slots), "--ctx", strconv.Itoa(r.ContextLength)}
 	if r.OrphanAfterMillis > 0 {
-		args = append(args, "--orphan-after", (time.Duration(r.OrphanAfterMillis) * time.Millisecond).String())
+		args = append(args, "--orphan-after", millis(r.OrphanAfterMillis, maxOrphan).String())
 	}
 	if m.ID == "builtin:"+bees.Endless {
 		args = append(args, "--context-shift") // its answers end by max_tokens or a cancel alone
@@ -156,31 +172,50 @@ func (h *Hive) args(e *engines.Installed, m *messages.Model, creds string, port 
 	return args
 }
 
-// waitPort returns nil once the worker listens, or its exit if it ended before. A worker that takes
-// long to do either is left to the spawn's own deadline.
-func waitPort(ctx, life context.Context, port int, exited <-chan spawn.Exit) (spawn.Exit, error) {
-	limit := time.NewTimer(portWait)
-	defer limit.Stop()
+// waitPort returns nil once the worker answers on its port, or its exit if it ended before. A worker
+// that takes long to do either is left to the spawn's own deadline.
+func waitPort(ctx, life context.Context, port int, id messages.WorkerID, exited <-chan spawn.Exit) (spawn.Exit, error) {
+	limited, cancel := context.WithTimeout(ctx, portWait)
+	defer cancel()
 	tick := time.NewTicker(watchPort)
 	defer tick.Stop()
-	for {
-		select {
-		case e := <-exited:
-			return e, fmt.Errorf("exit %d", e.Code)
-		case <-ctx.Done():
-			return spawn.Exit{}, nil
-		case <-life.Done():
-			return spawn.Exit{}, nil
-		case <-limit.C:
-			return spawn.Exit{}, nil
-		case <-tick.C:
-			c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), time.Second)
-			if err == nil {
-				_ = c.Close()
-				return spawn.Exit{}, nil
+	up := make(chan struct{})
+	go func() {
+		for limited.Err() == nil && !answers(limited, port, id) {
+			select {
+			case <-limited.Done():
+			case <-tick.C:
 			}
 		}
+		close(up)
+	}()
+	defer func() { cancel(); <-up }()
+	select {
+	case e := <-exited:
+		return e, fmt.Errorf("exit %d", e.Code)
+	case <-life.Done():
+	case <-up:
 	}
+	return spawn.Exit{}, nil
+}
+
+// asking keeps no connection: there is one request a spawn, more or less.
+var asking = &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// answers says whether it is worker id that listens on port: another program may have taken the port
+// first, and then the worker is about to end.
+func answers(ctx context.Context, port int, id messages.WorkerID) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", strconv.Itoa(port))+"/info", http.NoBody)
+	if err != nil {
+		return false
+	}
+	resp, err := asking.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var info messages.WorkerInfo
+	return json.NewDecoder(io.LimitReader(resp.Body, messages.MaxPayload)).Decode(&info) == nil && info.ID == id
 }
 
 func freePort() (int, error) {
@@ -201,9 +236,15 @@ func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.
 		return nil, messages.Errorf(messages.CodeNotFound, messages.OpWatch, "process %d is not worker %q", r.PID, r.Worker)
 	}
 	h.watchers.Go(func() {
-		if e, err := spawn.Watch(life, r.PID, r.StartTime); err == nil {
-			h.report(r.Worker, r.Incarnation, &e)
+		e, err := spawn.Watch(life, r.PID, r.StartTime)
+		if messages.CodeOf(err) == messages.CodeCancelled {
+			return // the hive stops
 		}
+		if err != nil { // it ended between the answer and the watch
+			e = spawn.Exit{Process: spawn.Process{PID: r.PID, StartTime: r.StartTime}, Code: -1, At: time.Now().UTC()}
+		}
+		h.forget(r.Worker)
+		h.report(r.Worker, r.Incarnation, &e)
 	})
 	return &messages.Done{OK: true}, nil
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,38 +32,63 @@ func TestMain(m *testing.M) {
 }
 
 func fakeWorker(mode string, args []string) int {
-	if len(args) > 0 && args[0] == "devices" {
-		fmt.Println(`{"id":"CPU","kind":"cpu"}`)
-		return 0
-	}
 	flags := map[string]string{}
-	for i := 0; i+1 < len(args); i += 2 {
-		flags[args[i]] = args[i+1]
+	for i := 0; i < len(args); i++ {
+		if name, value, ok := strings.Cut(args[i], "="); ok {
+			flags[name] = value
+		} else if i+1 < len(args) {
+			i++
+			flags[args[i-1]] = args[i]
+		}
 	}
-	switch mode {
-	case "busy":
+	if flags["--port"] == "" {
+		return 2 // asked for its devices, which it has none of
+	}
+	tries := noteTry(filepath.Join(flags["--creds"], "../../../tries"), flags["--port"])
+	fmt.Fprintln(os.Stderr, "the last words")
+	switch {
+	case mode == "busy", mode == "busy-twice" && tries < 3:
 		return exitBusyPort
-	case "fails":
-		fmt.Fprintln(os.Stderr, "the last words")
+	case mode == "fails":
 		return 7
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:"+flags["--port"])
 	if err != nil {
 		return 1
 	}
-	defer ln.Close()
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			return 1
-		}
-		_ = c.Close()
+	go func() {
+		_ = http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:gosec // a test's
+			_ = json.NewEncoder(w).Encode(messages.WorkerInfo{ID: messages.WorkerID(flags["--worker-id"])})
+		}))
+	}()
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	select {
+	case <-term:
+		return 3
+	case <-time.After(3 * time.Minute): // whoever started it is gone
+		return 4
 	}
+}
+
+// noteTry appends the port to path and says how many ports are there by now.
+func noteTry(path, port string) int {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	fmt.Fprintln(f, port)
+	data, _ := os.ReadFile(path)
+	return strings.Count(string(data), "\n")
 }
 
 // fixture is a hive on a real bus, with a queen that signs.
 type fixture struct {
 	dir    string
+	bus    *bustest.Server
+	worker string // the fake's path
+	stop   func() // ends the hive
 	queen  *bus.Conn
 	events chan messages.WorkerExited
 	hive   *Hive
@@ -69,7 +97,7 @@ type fixture struct {
 func start(t *testing.T, mode string, sign bool) *fixture {
 	t.Helper()
 	s := bustest.Start(t)
-	f := &fixture{dir: t.TempDir(), queen: s.Connect(t, bus.RoleQueen, "queen"), events: make(chan messages.WorkerExited, 16)}
+	f := &fixture{dir: t.TempDir(), bus: s, queen: s.Connect(t, bus.RoleQueen, "queen"), events: make(chan messages.WorkerExited, 16)}
 	lib := t.TempDir()
 	if err := os.WriteFile(filepath.Join(lib, "libllama.so"), []byte("a fake"), 0o600); err != nil {
 		t.Fatal(err)
@@ -79,8 +107,8 @@ func start(t *testing.T, mode string, sign bool) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker := filepath.Join(f.dir, "fake-rbee-worker")
-	if err := os.WriteFile(worker, []byte("#!/bin/sh\nexec "+self+" fake-worker "+mode+" \"$@\"\n"), 0o700); err != nil {
+	f.worker = filepath.Join(f.dir, "fake-rbee-worker")
+	if err := os.WriteFile(f.worker, []byte("#!/bin/sh\nexec "+self+" fake-worker "+mode+" \"$@\"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	svc, err := f.queen.Serve(t.Context(), "rbee-queen", "dev", "fake", []bus.Endpoint{{Name: "sign", Subject: messages.DoSubject("*", messages.OpSign),
@@ -105,25 +133,49 @@ func start(t *testing.T, mode string, sign bool) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	f.hive, err = New(Config{ID: "h1", DataDir: f.dir, ServerURL: s.URL, WorkerBin: worker}, s.Connect(t, bus.RoleHive, "h1"), slog.New(slog.DiscardHandler))
+	f.run(t)
+	return f
+}
+
+// run starts a hive on the fixture's data dir; an earlier one must have been stopped.
+func (f *fixture) run(t *testing.T) {
+	t.Helper()
+	var err error
+	f.hive, err = New(Config{ID: "h1", DataDir: f.dir, ServerURL: f.bus.URL, WorkerBin: f.worker}, f.bus.ConnectLoose(t, bus.RoleHive, "h1"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.hive.Run(ctx) }()
-	t.Cleanup(func() {
+	f.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("hive: %v", err)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("hive: %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Error("the hive does not stop")
 		}
 	})
+	t.Cleanup(f.stop)
 	select {
 	case <-f.hive.Ready():
 	case <-time.After(30 * time.Second):
 		t.Fatal("the hive is not ready")
 	}
-	return f
+}
+
+// spawn starts a worker, which ends with the test at the latest.
+func (f *fixture) spawn(t *testing.T, req messages.SpawnRequest) messages.SpawnResult {
+	t.Helper()
+	var r messages.SpawnResult
+	if err := f.ask(t, messages.OpSpawn, &req, &r); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spawn.Kill(context.Background(), r.PID, r.StartTime, 0) }) // most often it is gone
+	return r
 }
 
 func (f *fixture) ask(t *testing.T, op string, req, reply any) error {
@@ -148,10 +200,7 @@ var request = messages.SpawnRequest{Job: "j", ID: "w1", Model: "builtin:bee-tiny
 
 func TestSpawnAndKill(t *testing.T) {
 	f := start(t, "serves", true)
-	var r messages.SpawnResult
-	if err := f.ask(t, messages.OpSpawn, &request, &r); err != nil {
-		t.Fatal(err)
-	}
+	r := f.spawn(t, request)
 	if r.WorkerID != "w1" || r.ModelID != "builtin:bee-tiny" || r.PID == 0 || r.Port == 0 || r.StartTime == 0 {
 		t.Errorf("got %+v", r)
 	}
@@ -230,10 +279,7 @@ func TestSpawnFails(t *testing.T) {
 // A hive that was restarted watches the workers of its earlier life.
 func TestWatch(t *testing.T) {
 	f := start(t, "serves", true)
-	var r messages.SpawnResult
-	if err := f.ask(t, messages.OpSpawn, &request, &r); err != nil {
-		t.Fatal(err)
-	}
+	r := f.spawn(t, request)
 	watch := messages.WatchRequest{Worker: "w1", Incarnation: "i1", PID: r.PID, StartTime: r.StartTime + 1}
 	if err := f.ask(t, messages.OpWatch, &watch, nil); messages.CodeOf(err) != messages.CodeNotFound {
 		t.Errorf("another start time: %v", err)

@@ -94,6 +94,21 @@ func (c *Catalog) List() []messages.Model {
 	return out
 }
 
+// Available is [Catalog.List] and, without a path and with size 0, what the vendors offer and nobody
+// has asked for yet; sorted by public name.
+func (c *Catalog) Available() []messages.Model {
+	out := c.List()
+	for _, v := range c.vendors {
+		for _, name := range v.Offers() {
+			if !slices.ContainsFunc(out, func(m messages.Model) bool { return m.ID == name }) {
+				out = append(out, messages.Model{ID: name, Refs: []string{name}})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b messages.Model) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
 // Names is the public names that [Catalog.Resolve] can make present without a network: those of
 // [Catalog.List] and what the vendors offer; sorted.
 func (c *Catalog) Names() []string {

@@ -235,3 +235,25 @@ func TestCancelledBuiltin(t *testing.T) {
 		t.Fatal("registered")
 	}
 }
+
+func TestAvailable(t *testing.T) {
+	c := New(t.TempDir())
+	names := c.Names()
+	all := c.Available()
+	if len(all) != len(names) {
+		t.Fatalf("%d models, %d names", len(all), len(names))
+	}
+	for i, m := range all {
+		if m.ID != names[i] || m.SizeBytes != 0 || m.Path != "" || len(m.Refs) != 1 || m.Refs[0] != m.ID {
+			t.Errorf("got %+v, want %s", m, names[i])
+		}
+	}
+	if _, err := c.Resolve(t.Context(), "builtin:bee-tiny", nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range c.Available() {
+		if m.ID != names[i] || (m.SizeBytes > 0) != (m.ID == "builtin:bee-tiny") {
+			t.Errorf("after a pull: %+v", m)
+		}
+	}
+}
