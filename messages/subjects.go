@@ -42,9 +42,9 @@ const (
 	OpWatch      = "worker.watch"   // hive: WatchRequest
 	OpModelList  = "model.list"     // queen, read, and hive: ModelListReply
 	OpModelPull  = "model.pull"     // hive: PullRequest -> Accepted, a job
-	OpEngineInst = "engine.install" // queen, do, and hive: EngineRequest -> Accepted, a job
-	OpEngineList = "engine.list"    // queen, read, and hive: EngineListReply
-	OpJobCancel  = "job.cancel"     // hive: JobRef
+	OpEngineInst = "engine.install" // hive: EngineRequest -> Accepted, a job
+	OpEngineList = "engine.list"    // hive: EngineListReply
+	OpJobCancel  = "job.cancel"     // queen, do, and hive: JobRef -> Done
 	OpDrain      = "drain"          // worker: stop taking requests
 	OpWorkerStop = "stop"           // worker: drain, then exit
 	OpInfo       = "info"           // worker: -> WorkerInfo
