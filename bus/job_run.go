@@ -7,17 +7,17 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rbee-project/rbee/messages"
 )
 
 const (
 	tickEvery    = 2 * time.Second  // a job's keep-alive
-	publishRetry = 30 * time.Second // how long a job's event is tried
+	publishTry   = 5 * time.Second  // for one try to store an event
+	publishRetry = 30 * time.Second // how long a terminal event is tried
 	jobsKept     = 1024             // finished jobs whose ids are remembered
 )
 
-// Jobs executes jobs for one queen or hive: steps and exactly one terminal event each.
+// Jobs executes jobs for one queen or hive: a first event, steps, and exactly one terminal event each.
 type Jobs struct {
 	conn   *Conn
 	ctx    context.Context
@@ -45,38 +45,62 @@ func (j *Jobs) Close() {
 
 // Job is one that runs. Its methods are for the goroutine that executes it, Tick for any.
 type Job struct {
-	ID   messages.JobID
-	jobs *Jobs
-	op   string
-	seq  int
+	ID     messages.JobID
+	jobs   *Jobs
+	op     string
+	cancel context.CancelCauseFunc
+
+	startedAt time.Time
+	seq       int
+	last      uint64 // the stream's number of our last event; 0 when it is not known
+	ousted    bool   // somebody else has ended the job: nothing more is said
 
 	mu   sync.Mutex
 	tick messages.JobTick
 }
 
-// Start runs fn as job id on a goroutine of its own, once: a second call with the same id changes
-// nothing and gets the same answer. fn's result, a pointer to a payload, goes into the terminal event.
-func (j *Jobs) Start(id messages.JobID, op string, fn func(ctx context.Context, job *Job) (any, error)) (*messages.Accepted, error) {
+// Start runs fn as job id on a goroutine of its own, once: a second call with the same id starts
+// nothing and says so, on whatever executor it is made. text says what the job is for. fn's result, a
+// pointer to a payload, goes into the terminal event. A store that does not work does not keep a job
+// from running.
+func (j *Jobs) Start(id messages.JobID, op, text string, fn func(ctx context.Context, job *Job) (any, error)) (*messages.Accepted, error) {
 	if err := messages.CheckID("job id", string(id)); err != nil {
 		return nil, err
 	}
+	job, ctx, err := j.admit(id, op)
+	switch {
+	case err != nil:
+		return nil, err
+	case job == nil:
+		return &messages.Accepted{Job: id, Executor: j.conn.Caller, Known: true}, nil
+	case !job.begin(text): // whose it is, its events say
+		j.forget(job)
+		j.wg.Done()
+		return &messages.Accepted{Job: id, Known: true}, nil
+	}
+	go func() {
+		defer j.wg.Done()
+		defer j.forget(job)
+		job.run(ctx, fn)
+	}()
+	return &messages.Accepted{Job: id, Executor: j.conn.Caller}, nil
+}
+
+// admit takes the id; the job is nil if it is taken already, or with an error. A job that it returns is
+// counted in j.wg.
+func (j *Jobs) admit(id messages.JobID, op string) (*Job, context.Context, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	accepted := &messages.Accepted{Job: id, Executor: j.conn.Caller}
 	if j.known[id] {
-		return accepted, nil
+		return nil, nil, nil
 	}
 	if j.ctx.Err() != nil {
-		return nil, messages.Errorf(messages.CodeUnavailable, op, "%s is stopping", j.conn.Caller)
+		return nil, nil, messages.Errorf(messages.CodeUnavailable, op, "%s is stopping", j.conn.Caller)
 	}
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	j.known[id], j.running[id] = true, cancel
-	job := &Job{ID: id, jobs: j, op: op, tick: messages.JobTick{Job: id}}
-	j.wg.Go(func() {
-		defer j.forget(id, cancel)
-		job.run(ctx, fn)
-	})
-	return accepted, nil
+	j.wg.Add(1)
+	return &Job{ID: id, jobs: j, op: op, cancel: cancel, tick: messages.JobTick{Job: id}}, ctx, nil
 }
 
 // Cancel ends job id if it runs.
@@ -90,12 +114,12 @@ func (j *Jobs) Cancel(id messages.JobID) bool {
 	return ok
 }
 
-func (j *Jobs) forget(id messages.JobID, cancel context.CancelCauseFunc) {
-	cancel(nil)
+func (j *Jobs) forget(job *Job) {
+	job.cancel(nil)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	delete(j.running, id)
-	if j.finished = append(j.finished, id); len(j.finished) > jobsKept {
+	delete(j.running, job.ID)
+	if j.finished = append(j.finished, job.ID); len(j.finished) > jobsKept {
 		delete(j.known, j.finished[0])
 		j.finished = j.finished[1:]
 	}
@@ -163,39 +187,6 @@ func (job *Job) keepTicking(ctx context.Context) (stop func()) {
 		}
 	}()
 	return func() { cancel(); <-done }
-}
-
-// publish stores an event with an ack, for 30 s: core publishes are lost while a stream's leader
-// changes. It outlives the job's own context: a cancelled job says that it was cancelled.
-func (job *Job) publish(e messages.JobEvent) {
-	job.seq++
-	e.Job, e.Executor, e.Op, e.Seq, e.At = job.ID, job.jobs.conn.Caller, job.op, job.seq, time.Now().UTC()
-	data, err := messages.Encode(messages.JSON, &e)
-	if err != nil {
-		job.jobs.conn.log.Error("job event", "job", job.ID, "error", err)
-		return
-	}
-	limit := publishRetry
-	if job.jobs.ctx.Err() != nil {
-		limit = time.Second // we are stopping, the bus perhaps too
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(job.jobs.ctx), limit)
-	defer cancel()
-	subject := messages.JobSubject(job.jobs.conn.Caller, job.ID)
-	for {
-		try, done := context.WithTimeout(ctx, 5*time.Second)
-		_, err = job.jobs.conn.js.Publish(try, subject, data, jetstream.WithMsgID(fmt.Sprintf("%s.%d", job.ID, job.seq)))
-		done()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			job.jobs.conn.log.Warn("job event not stored", "job", job.ID, "state", e.State, "error", err)
-			return
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }
 
 // ResultOf decodes the result of a succeeded job into v.

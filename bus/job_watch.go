@@ -21,43 +21,96 @@ type Watcher struct {
 // asks, so that nothing is missed. result, a pointer or nil, gets what the job gives. The error is
 // the job's own, or the request's.
 func (c *Conn) RunJob(ctx context.Context, subject string, id messages.JobID, req, result any, w Watcher) error {
-	if err := messages.CheckID("job id", string(id)); err != nil {
+	f, err := c.follow(ctx, id, w)
+	if err != nil {
 		return err
 	}
-	in := make(chan any, 256)
+	defer f.stop()
+	var accepted messages.Accepted
+	if err := c.Request(ctx, subject, req, &accepted); err != nil {
+		return err
+	}
+	if accepted.Known {
+		f.lookBack()
+	}
+	return f.end(ctx, result)
+}
+
+// WatchJob replays what a job did and follows it to its end, from any machine. The error is the job's
+// own, or [messages.CodeNotFound] for a job that nobody knows.
+func (c *Conn) WatchJob(ctx context.Context, id messages.JobID, result any, w Watcher) error {
+	f, err := c.follow(ctx, id, w)
+	if err != nil {
+		return err
+	}
+	defer f.stop()
+	if err := c.Request(ctx, messages.QueenSubject(messages.OpJobGet), &messages.JobRef{Job: id}, nil); err != nil {
+		return err
+	}
+	f.lookBack()
+	return f.end(ctx, result)
+}
+
+// follower listens to one job.
+type follower struct {
+	conn *Conn
+	id   messages.JobID
+	in   chan any      // JobEvent or JobTick
+	back chan struct{} // the history is to be read
+	w    Watcher
+	seen int // number of the last event that was told
+	stop func()
+}
+
+func (c *Conn) follow(ctx context.Context, id messages.JobID, w Watcher) (*follower, error) {
+	if err := messages.CheckID("job id", string(id)); err != nil {
+		return nil, err
+	}
+	f := &follower{conn: c, id: id, in: make(chan any, 256), back: make(chan struct{}, 1), w: w}
+	ctx, cancel := context.WithCancel(ctx)
 	send := func(v any) {
 		select {
-		case in <- v:
+		case f.in <- v:
 		case <-ctx.Done():
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stopEvents, err := c.Subscribe("rbee.job.*."+string(id), func(m Msg) {
+	stopEvents, err := c.Subscribe(AnyJobSubject(id), func(m Msg) {
 		var e messages.JobEvent
 		if messages.Decode(m.Data, &e) == nil && e.Job == id {
 			send(e)
 		}
 	})
 	if err != nil {
-		return err
+		cancel()
+		return nil, err
 	}
-	defer stopEvents()
-	stopTicks, err := c.Subscribe("rbee.tick.*."+string(id), func(m Msg) {
+	stopTicks, err := c.Subscribe(messages.TickSubject("*", id), func(m Msg) {
 		var t messages.JobTick
 		if messages.Decode(m.Data, &t) == nil && t.Job == id {
 			send(t)
 		}
 	})
 	if err != nil {
-		return err
+		cancel()
+		stopEvents()
+		return nil, err
 	}
-	defer stopTicks()
-	var accepted messages.Accepted
-	if err := c.Request(ctx, subject, req, &accepted); err != nil {
-		return err
+	stopBack := c.OnReconnect(f.lookBack)
+	f.stop = func() { cancel(); stopBack(); stopTicks(); stopEvents() }
+	return f, nil
+}
+
+// lookBack has the history read: what was missed while the connection was down, or before we listened.
+func (f *follower) lookBack() {
+	select {
+	case f.back <- struct{}{}:
+	default:
 	}
-	last, err := c.watch(ctx, id, in, w)
+}
+
+// end follows until the terminal event, and gives its result.
+func (f *follower) end(ctx context.Context, result any) error {
+	last, err := f.watch(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,20 +120,8 @@ func (c *Conn) RunJob(ctx context.Context, subject string, id messages.JobID, re
 	return ResultOf(last, result)
 }
 
-// watch reads until the terminal event. After a silence it looks into the stored history, in case
-// the end passed while the connection was down.
-func (c *Conn) watch(ctx context.Context, id messages.JobID, in <-chan any, w Watcher) (*messages.JobEvent, error) {
-	seen := 0
-	event := func(e messages.JobEvent) bool {
-		if e.Seq <= seen {
-			return false
-		}
-		seen = e.Seq
-		if w.Event != nil {
-			w.Event(e)
-		}
-		return e.State.Terminal()
-	}
+// watch reads until the terminal event. After a silence it looks into the stored history.
+func (f *follower) watch(ctx context.Context) (*messages.JobEvent, error) {
 	heard := time.Now()
 	silent := time.NewTimer(silentAfter)
 	defer silent.Stop()
@@ -88,32 +129,66 @@ func (c *Conn) watch(ctx context.Context, id messages.JobID, in <-chan any, w Wa
 		select {
 		case <-ctx.Done():
 			return nil, messages.AsError(context.Cause(ctx), "job")
-		case v := <-in:
+		case v := <-f.in:
 			heard = time.Now()
 			silent.Reset(silentAfter)
-			switch v := v.(type) {
-			case messages.JobEvent:
-				if event(v) {
-					return &v, nil
-				}
-			case messages.JobTick:
-				if w.Tick != nil {
-					w.Tick(v)
-				}
+			if e := f.take(v); e != nil {
+				return e, nil
+			}
+		case <-f.back:
+			if e := f.history(ctx); e != nil {
+				return e, nil
 			}
 		case <-silent.C:
 			silent.Reset(silentAfter)
-			if w.Silent != nil {
-				w.Silent(time.Since(heard))
+			if f.w.Silent != nil {
+				f.w.Silent(time.Since(heard))
 			}
-			var past messages.JobEventsReply
-			if c.Request(ctx, messages.QueenSubject(messages.OpJobEvents), &messages.JobRef{Job: id}, &past) == nil {
-				for _, e := range past.Events {
-					if event(e) {
-						return &e, nil
-					}
-				}
+			if e := f.history(ctx); e != nil {
+				return e, nil
 			}
 		}
+	}
+}
+
+// take tells what came in; it returns the terminal event.
+func (f *follower) take(v any) *messages.JobEvent {
+	switch v := v.(type) {
+	case messages.JobEvent:
+		if v.Seq <= f.seen {
+			return nil
+		}
+		f.seen = v.Seq
+		if f.w.Event != nil {
+			f.w.Event(v)
+		}
+		if v.State.Terminal() {
+			return &v
+		}
+	case messages.JobTick:
+		if f.w.Tick != nil {
+			f.w.Tick(v)
+		}
+	}
+	return nil
+}
+
+// history reads the stored events; a queen that does not answer is asked again after the next silence.
+func (f *follower) history(ctx context.Context) *messages.JobEvent {
+	for after := uint64(0); ; {
+		var past messages.JobEventsReply
+		err := f.conn.Request(ctx, messages.QueenSubject(messages.OpJobEvents), &messages.JobRef{Job: f.id, After: after}, &past)
+		if err != nil {
+			return nil
+		}
+		for _, e := range past.Events {
+			if end := f.take(e); end != nil {
+				return end
+			}
+		}
+		if past.Next == 0 {
+			return nil
+		}
+		after = past.Next
 	}
 }

@@ -20,6 +20,7 @@ type Mirror struct {
 	mu    sync.Mutex
 	want  map[string][]byte // the truth
 	dirty map[string]bool   // keys to write or delete
+	prune bool              // keys that are not in want are to be looked for
 	wake  chan struct{}
 
 	kv jetstream.KeyValue // Run's own
@@ -43,6 +44,14 @@ func (m *Mirror) Delete(key string) {
 	m.mu.Lock()
 	delete(m.want, key)
 	m.dirty[key] = true
+	m.mu.Unlock()
+	m.poke()
+}
+
+// Prune deletes what the bucket holds and the map does not: what an earlier life of the owner left.
+func (m *Mirror) Prune() {
+	m.mu.Lock()
+	m.prune = true
 	m.mu.Unlock()
 	m.poke()
 }
@@ -97,6 +106,9 @@ func (m *Mirror) write(ctx context.Context) error {
 		m.kv = kv
 		m.markAll()
 	}
+	if err := m.findStrangers(ctx); err != nil {
+		return err
+	}
 	for {
 		key, value, put, ok := m.take()
 		if !ok {
@@ -117,6 +129,35 @@ func (m *Mirror) write(ctx context.Context) error {
 			return fmt.Errorf("bucket %s, key %s: %w", m.config.Bucket, key, err)
 		}
 	}
+}
+
+// findStrangers marks the keys of the bucket that are none of ours.
+func (m *Mirror) findStrangers(ctx context.Context) error {
+	m.mu.Lock()
+	due := m.prune
+	m.mu.Unlock()
+	if !due {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	keys, err := m.kv.ListKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("bucket %s: list: %w", m.config.Bucket, err)
+	}
+	var there []string
+	for key := range keys.Keys() {
+		there = append(there, key)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range there {
+		if _, ours := m.want[key]; !ours {
+			m.dirty[key] = true
+		}
+	}
+	m.prune = ctx.Err() != nil
+	return ctx.Err()
 }
 
 func (m *Mirror) take() (key string, value []byte, put, ok bool) {

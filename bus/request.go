@@ -89,6 +89,38 @@ func (c *Conn) RequestRaw(ctx context.Context, subject string, data []byte) ([]b
 	return m.Data, answerError(m)
 }
 
+// RequestAt is Request with a reply subject of its own, for those who may answer only there: a worker
+// on [messages.ReplySubject].
+func (c *Conn) RequestAt(ctx context.Context, subject, reply string, req, answer any) error {
+	data, err := messages.Encode(messages.Msgpack, req)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeLeft(ctx))
+	defer cancel()
+	sub, err := c.nc.SubscribeSync(reply)
+	if err != nil {
+		return messages.Errorf(messages.CodeUnavailable, "request", "subscribe: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := c.PublishRaw(subject, reply, data); err != nil {
+		return err
+	}
+	m, err := sub.NextMsgWithContext(ctx)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return messages.Errorf(messages.CodeUnavailable, "request", "nobody answers on %s: %w", subject, ErrNobody)
+	case errors.Is(err, context.DeadlineExceeded):
+		return messages.Errorf(messages.CodeTimeout, "request", "no answer on %s in time", subject)
+	case err != nil:
+		return messages.Errorf(messages.CodeUnavailable, "request", "%s: %w", subject, err)
+	}
+	if err := answerError(m); err != nil || answer == nil {
+		return err
+	}
+	return messages.Decode(m.Data, answer)
+}
+
 func timeLeft(ctx context.Context) time.Duration {
 	if d, ok := ctx.Deadline(); ok {
 		return time.Until(d)

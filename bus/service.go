@@ -2,8 +2,8 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -165,11 +165,19 @@ func respond(r micro.Request, call *Call, v any) {
 	_ = r.Respond(data)
 }
 
+// metadata is the schemas of request and reply, for `nats micro info`.
 func metadata(e Endpoint) map[string]string {
 	m := map[string]string{}
-	for k, v := range map[string]any{"request": e.Request, "reply": e.Reply} {
-		if v != nil {
-			m[k] = reflect.TypeOf(v).Name()
+	for k, v := range map[string]any{"request_schema": e.Request, "reply_schema": e.Reply} {
+		if v == nil {
+			continue
+		}
+		s, err := SchemaOf(v)
+		if err != nil {
+			continue // a test holds that every payload has one
+		}
+		if data, err := json.Marshal(s); err == nil {
+			m[k] = string(data)
 		}
 	}
 	return m

@@ -13,8 +13,12 @@ import (
 // maxUnread is how many bytes of frames a reader holds before its stream is cancelled.
 const maxUnread = 16 << 20
 
-// pingAfter is the silence after which the reader asks whether the sender is still there.
-const pingAfter = 2 * keepAliveEvery
+// pingAfter is the silence after which the reader asks whether the sender is still there. A wait that
+// ends lateWait late means that this process was stopped: then the silence is its own.
+const (
+	pingAfter = 2 * keepAliveEvery
+	lateWait  = time.Second
+)
 
 // Reader reads the stream that answers one request. One goroutine uses it.
 type Reader struct {
@@ -57,7 +61,8 @@ func (c *Conn) NewInbox() string { return c.nc.NewInbox() }
 
 // Next is the next object. At the end of a complete answer it is io.EOF. Other errors are the
 // sender's own, [messages.CodeUnavailable] when nobody took the request, and
-// [messages.CodeStreamBroken] for a gap or a sender that vanished or fell silent for 5 s.
+// [messages.CodeStreamBroken] for a gap or a sender that vanished, [messages.CodeStalled] for one that
+// fell silent for 4 s.
 func (r *Reader) Next(ctx context.Context) ([]byte, error) {
 	for r.over == nil && (len(r.objects) == 0 || ctx.Err() != nil) {
 		m, err := r.receive(ctx)
@@ -94,12 +99,17 @@ func (r *Reader) Close() {
 
 // receive waits for a message. It returns nil, nil when it is time to look at the clock again.
 func (r *Reader) receive(ctx context.Context) (*nats.Msg, error) {
-	wait, cancel := context.WithTimeout(ctx, pingAfter)
+	until := r.heard.Add(pingAfter)
+	if r.pinged || r.ctl == "" {
+		until = r.heard.Add(stalledAfter)
+	}
+	wait, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	m, err := r.sub.NextMsgWithContext(wait)
+	now := time.Now()
 	switch {
 	case err == nil:
-		r.heard, r.pinged = time.Now(), false
+		r.heard, r.pinged = now, false
 		return m, nil
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, r.gone()
@@ -107,21 +117,29 @@ func (r *Reader) receive(ctx context.Context) (*nats.Msg, error) {
 		return nil, messages.Errorf(messages.CodeSlowConsumer, "stream", "the reader fell more than %d bytes behind", maxUnread)
 	case !errors.Is(err, context.DeadlineExceeded):
 		return nil, messages.Errorf(messages.CodeStreamBroken, "stream", "%w", err)
-	case time.Since(r.heard) > stalledAfter:
-		return nil, messages.Errorf(messages.CodeStreamBroken, "stream", "nothing from the sender for %s", time.Since(r.heard).Round(time.Second))
-	case r.ctl != "" && !r.pinged:
+	case now.Sub(until) > lateWait:
+		r.heard, r.pinged = now, false
+	case now.Sub(r.heard) >= stalledAfter:
+		return nil, messages.Errorf(messages.CodeStalled, "stream", "nothing from the sender for %s", now.Sub(r.heard).Round(time.Second))
+	case !r.pinged:
 		r.pinged = true // an answer of no responders comes to our reply
 		_ = r.conn.PublishRaw(r.ctl, r.reply, nil)
 	}
 	return nil, nil
 }
 
+// ErrNobody is the cause of errors that say that nobody listens where we published: it is the server's
+// word, not the other side's.
+var ErrNobody = errors.New("no responders")
+
 // gone is the server's word that nobody listens where we published: the request or a ping.
 func (r *Reader) gone() error {
+	e := messages.Errorf(messages.CodeUnavailable, "stream", "nobody takes the request")
 	if r.want > 1 {
-		return messages.Errorf(messages.CodeStreamBroken, "stream", "the sender is gone")
+		e = messages.Errorf(messages.CodeStreamBroken, "stream", "the sender is gone")
 	}
-	return messages.Errorf(messages.CodeUnavailable, "stream", "nobody takes the request")
+	e.Err = ErrNobody
+	return e
 }
 
 func (r *Reader) take(m *nats.Msg) {

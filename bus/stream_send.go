@@ -11,7 +11,7 @@ import (
 // Times of a token stream.
 const (
 	keepAliveEvery = time.Second     // the sender says that it lives
-	stalledAfter   = 5 * time.Second // the reader gives a silent sender up
+	stalledAfter   = 4 * time.Second // the reader gives a silent sender up
 )
 
 // Sender answers one request with a stream of frames. Data may be called from one goroutine at a

@@ -47,6 +47,8 @@ type root struct {
 	Worker     workerCmd     `cmd:"" help:"Processes that serve models."`
 	Model      modelCmd      `cmd:"" help:"Models on the hives' disks."`
 	Engine     engineCmd     `cmd:"" help:"Engines that run models."`
+	Job        jobCmd        `cmd:"" help:"Operations that take time: spawns, pulls, installs."`
+	Events     eventsCmd     `cmd:"" help:"Show what happens to workers and hives, and what happened."`
 	Creds      credsCmd      `cmd:"" name:"creds" help:"Credentials for machines and clients."`
 	Decode     decodeCmd     `cmd:"" help:"Turn msgpack on stdin into JSON lines, for nats sub --translate."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -29,7 +30,9 @@ func (a *app) progress() *progress {
 func (p *progress) watcher() bus.Watcher {
 	return bus.Watcher{
 		Event: func(e messages.JobEvent) {
-			if e.State == messages.JobStep {
+			if p.a.JSON {
+				p.json(&e)
+			} else if e.State == messages.JobStep {
 				p.step(e.Text)
 			}
 		},
@@ -38,6 +41,11 @@ func (p *progress) watcher() bus.Watcher {
 			fmt.Fprintf(p.a.stderr, "nothing heard for %s, still waiting\n", d.Round(time.Second))
 		},
 	}
+}
+
+// json is an event for machines: on stderr, since stdout has the result alone.
+func (p *progress) json(v any) {
+	_ = json.NewEncoder(p.a.stderr).Encode(v)
 }
 
 func (p *progress) step(text string) {
@@ -50,6 +58,10 @@ func (p *progress) step(text string) {
 }
 
 func (p *progress) tick(t messages.JobTick) {
+	if p.a.JSON {
+		p.json(&t)
+		return
+	}
 	if p.bars == nil || t.Total <= 0 {
 		return
 	}

@@ -108,7 +108,7 @@ func (r *runCmd) queen(ctx context.Context, a *app) (c *client, stop func(), err
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(state))
 	}
-	stop = func() { s.Stop(); _ = os.RemoveAll(state) }
+	stop = func() { s.Stop(context.WithoutCancel(ctx)); _ = os.RemoveAll(state) }
 	path := filepath.Join(state, "creds", "admin.creds")
 	if err = ensureCreds(s.Realm, bus.RoleAdmin, path); err == nil {
 		lone := *a

@@ -27,6 +27,7 @@ func (statusCmd) Run(a *app) error {
 			columns(w, "hives", s.Hives)
 			columns(w, "workers", s.Workers)
 			columns(w, "requests", fmt.Sprintf("%d running, %d waiting", s.Running, s.Waiting))
+			columns(w, "jobs", fmt.Sprintf("%d running", s.Jobs))
 			columns(w, "dropped", s.Dropped)
 		})
 	})

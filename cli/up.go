@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
@@ -23,9 +25,9 @@ type upCmd struct {
 	DrainTimeout time.Duration `help:"How long Ctrl-C lets answers finish." default:"30s"`
 }
 
-// Run is in the foreground until Ctrl-C or TERM; a second one ends the process at once.
+// Run is in the foreground until Ctrl-C or TERM; a second one kills the workers, a third this process.
 func (c *upCmd) Run(a *app) error {
-	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt)
+	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	queen.Version, hive.Version = Version, Version
 	r, err := solo.Start(ctx, solo.Config{DataDir: a.DataDir, HTTP: c.HTTP, NATS: c.NATS, Monitor: c.Monitor, Roles: c.Roles, Route: c.Route,
@@ -33,16 +35,19 @@ func (c *upCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	defer r.Stop()
-	if err := c.introduce(a, r); err != nil {
-		return err
+	err = c.introduce(a, r)
+	if err == nil {
+		select {
+		case err = <-r.Failed():
+		case <-ctx.Done():
+			fmt.Fprintln(a.stderr, "stopping: workers finish what they have (Ctrl-C again kills them)")
+		}
 	}
-	select {
-	case err = <-r.Failed():
-	case <-ctx.Done():
-		fmt.Fprintln(a.stderr, "stopping: workers finish what they have (Ctrl-C again ends at once)")
-	}
-	signal.Reset() // from here a second Ctrl-C or TERM has its default effect
+	again, done := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
+	stop()
+	defer done()
+	defer context.AfterFunc(again, func() { signal.Reset() })() // a third has its default effect
+	r.Stop(again)
 	return err
 }
 

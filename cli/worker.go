@@ -17,6 +17,9 @@ type workerCmd struct {
 	Spawn workerSpawnCmd `cmd:"" help:"Start a worker and wait until it is ready."`
 	Stop  workerStopCmd  `cmd:"" help:"Drain a worker and end it." aliases:"delete"`
 	Logs  workerLogsCmd  `cmd:"" help:"Show a worker's log."`
+
+	Drain   workerDrainCmd   `cmd:"" help:"Have a worker take nothing new; what it has goes on."`
+	Undrain workerUndrainCmd `cmd:"" help:"Have a drained worker take requests again."`
 }
 
 type workerListCmd struct{}
@@ -24,19 +27,42 @@ type workerListCmd struct{}
 // Run lists what the queen's registry holds.
 func (workerListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, c *client) error {
-		var r messages.WorkerListReply
-		if err := c.Request(ctx, messages.QueenSubject(messages.OpWorkerList), &messages.Done{}, &r); err != nil {
+		all, err := c.workers(ctx)
+		if err != nil {
 			return err
 		}
-		return a.print(rows(r.Workers), func(w *tabwriter.Writer) {
+		return a.print(rows(all), func(w *tabwriter.Writer) {
 			columns(w, "ID", "MODEL", "STATUS", "HIVE", "DEVICE", "PID", "PORT", "SLOTS", "TOKENS/S")
-			for i := range r.Workers {
-				v := &r.Workers[i]
-				columns(w, v.ID, v.ModelID, v.Status, v.Hive, v.Device, v.PID, v.Port, fmt.Sprintf("%d/%d", v.SlotsUsed, v.SlotsTotal),
+			for i := range all {
+				v := &all[i]
+				columns(w, v.ID, v.ModelID, status(v), v.Hive, v.Device, v.PID, v.Port, fmt.Sprintf("%d/%d", v.SlotsUsed, v.SlotsTotal),
 					fmt.Sprintf("%.1f", v.TokensPerSecond))
 			}
 		})
 	})
+}
+
+// status is the worker's own word, unless the queen doubts it.
+func status(v *messages.WorkerView) string {
+	if v.Suspect != "" {
+		return "suspect"
+	}
+	return string(v.Status)
+}
+
+// workers is the whole registry, page by page.
+func (c *client) workers(ctx context.Context) ([]messages.WorkerView, error) {
+	var all []messages.WorkerView
+	for req := (messages.WorkerListRequest{}); ; {
+		var page messages.WorkerListReply
+		if err := c.Request(ctx, messages.QueenSubject(messages.OpWorkerList), &req, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Workers...)
+		if req.After = page.Next; req.After == "" {
+			return all, nil
+		}
+	}
 }
 
 type workerGetCmd struct {
@@ -46,7 +72,7 @@ type workerGetCmd struct {
 // Run shows one.
 func (g *workerGetCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, c *client) error {
-		var v messages.WorkerInfo
+		var v messages.WorkerView
 		if err := c.Request(ctx, messages.QueenSubject(messages.OpWorkerGet), &messages.WorkerRef{ID: messages.WorkerID(g.ID)}, &v); err != nil {
 			return err
 		}
@@ -54,10 +80,14 @@ func (g *workerGetCmd) Run(a *app) error {
 	})
 }
 
-func workerTable(w *tabwriter.Writer, v *messages.WorkerInfo) {
+func workerTable(w *tabwriter.Writer, v *messages.WorkerView) {
 	columns(w, "id", v.ID)
 	columns(w, "model", v.ModelID)
-	columns(w, "status", v.Status)
+	columns(w, "status", status(v))
+	if v.Suspect != "" {
+		columns(w, "suspect", v.Suspect)
+	}
+	columns(w, "routes", fmt.Sprintf("bus %s, direct %s", v.Bus, v.Direct))
 	columns(w, "hive", v.Hive)
 	columns(w, "device", v.Device)
 	columns(w, "process", fmt.Sprintf("pid %d, started at %d, life %s", v.PID, v.StartTime, v.Incarnation))
@@ -78,7 +108,7 @@ type workerSpawnCmd struct {
 	Detach bool   `help:"Do not wait until it is ready."`
 }
 
-// Run returns when the worker is ready, or at once with --detach.
+// Run returns when the worker is ready, or at once with --detach. Ctrl-C leaves the job running.
 func (s *workerSpawnCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, c *client) error {
 		ref := s.Model
@@ -106,8 +136,7 @@ func (s *workerSpawnCmd) Run(a *app) error {
 		err := c.RunJob(ctx, c.do(messages.OpSpawn), id, req, &v, p.watcher())
 		p.done()
 		if err != nil {
-			c.callOff(ctx, id)
-			return err
+			return a.detached(ctx, id, err)
 		}
 		return a.print([]any{v}, func(w *tabwriter.Writer) { columns(w, v.ID) })
 	})
@@ -129,6 +158,32 @@ func (s *workerStopCmd) Run(a *app) error {
 			return err
 		}
 		return a.print([]any{r}, func(w *tabwriter.Writer) { columns(w, fmt.Sprintf("%s stopped", r.ID)) })
+	})
+}
+
+type workerDrainCmd struct {
+	ID string `arg:"" help:"Worker id."`
+}
+
+// Run returns when the worker takes nothing new.
+func (d *workerDrainCmd) Run(a *app) error { return a.tellWorker(messages.OpDrainAt, d.ID) }
+
+type workerUndrainCmd struct {
+	ID string `arg:"" help:"Worker id."`
+}
+
+// Run returns when the worker takes requests again.
+func (d *workerUndrainCmd) Run(a *app) error { return a.tellWorker(messages.OpUndrainAt, d.ID) }
+
+func (a *app) tellWorker(op, id string) error {
+	return a.with(func(ctx context.Context, c *client) error {
+		var info messages.WorkerInfo
+		if err := c.Request(ctx, c.do(op), &messages.WorkerRef{ID: messages.WorkerID(id)}, &info); err != nil {
+			return err
+		}
+		return a.print([]any{info}, func(w *tabwriter.Writer) {
+			columns(w, fmt.Sprintf("%s is %s, %d requests run", info.ID, info.Status, info.SlotsUsed))
+		})
 	})
 }
 
@@ -159,6 +214,10 @@ func (l *workerLogsCmd) Run(a *app) error {
 			if !l.Follow {
 				continue // until there is nothing more
 			}
+			if r.Text == "" && !c.lives(ctx, req.ID) {
+				fmt.Fprintf(a.stderr, "worker %s has ended\n", req.ID)
+				return nil
+			}
 			select {
 			case <-ctx.Done():
 				return nil
@@ -166,6 +225,13 @@ func (l *workerLogsCmd) Run(a *app) error {
 			}
 		}
 	})
+}
+
+// lives says whether the queen knows the worker; one that is still starting may be unknown for a moment,
+// but then its log is there.
+func (c *client) lives(ctx context.Context, id messages.WorkerID) bool {
+	err := c.Request(ctx, messages.QueenSubject(messages.OpWorkerGet), &messages.WorkerRef{ID: id}, nil)
+	return messages.CodeOf(err) != messages.CodeNotFound
 }
 
 func list(ids []string) string { return strings.Join(ids, ", ") }

@@ -23,10 +23,12 @@ func payloads() []any {
 		&EnsureRequest{SpawnRequest{Job: "j", Model: "m"}}, &Accepted{Job: "j"}, &WorkerRef{ID: "w"}, &HiveRef{ID: "h"},
 		&JobRef{Job: "j"}, &StopRequest{ID: "w"}, &StopReply{ID: "w"}, &KillRequest{Worker: "w"}, &WatchRequest{Worker: "w"},
 		&Done{OK: true}, &SignRequest{Worker: "w"}, &SignReply{JWT: "t"}, &LogsRequest{ID: "w"}, &LogsReply{Text: "t"},
-		&EngineRequest{Job: "j"}, &PullRequest{Job: "j"}, &WorkerListReply{Workers: []WorkerInfo{w}}, &HiveListReply{Hives: []HiveInfo{}},
+		&EngineRequest{Job: "j"}, &PullRequest{Job: "j"}, &WorkerListReply{Workers: []WorkerView{{WorkerInfo: w, Suspect: "s", Bus: "up"}}}, &HiveListReply{Hives: []HiveInfo{}},
 		&ModelListReply{Models: []Model{{ID: "m", Refs: []string{"r"}}}}, &EngineListReply{Engines: []Engine{}}, &StatusReply{Health: "ok"},
 		&JobEvent{Job: "j", State: JobFailed, Error: Errorf(CodeBusy, "op", "no slot").WithHint("wait")},
-		&JobTick{Job: "j", Done: 1, Total: 2}, &JobEventsReply{Events: []JobEvent{}},
+		&JobTick{Job: "j", Done: 1, Total: 2}, &JobListReply{Jobs: []JobInfo{{Job: "j"}}}, &WorkerListRequest{After: "w"},
+		&Event{Kind: "worker.lost", Info: &w}, &EventListRequest{Kind: "worker.*"}, &PeerCancel{From: "q", Job: "j"},
+		&EventListReply{Events: []StoredEvent{{Seq: 1, Subject: "s", Event: []byte(`{"a":1}`)}}}, &JobEventsReply{Events: []JobEvent{}},
 		&InferRequest{ID: "r", Model: "m", Body: []byte(`{"a":1}`)}, &CancelRequest{ID: "r"}, &StreamEnd{Frames: 2},
 	}
 }

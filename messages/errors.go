@@ -28,6 +28,7 @@ const (
 	CodeContextFull  Code = "context_length" // the prompt is longer than the slot's context
 	CodeSlowConsumer Code = "slow_consumer"  // the reader did not keep up; its stream was cancelled
 	CodeStreamBroken Code = "stream_broken"  // a gap or a lost sender in the middle of an answer
+	CodeStalled      Code = "stalled"        // the other side took the request and then fell silent
 	CodeSpawnFailed  Code = "spawn_failed"   // the worker process ended before it was ready
 	CodeWrongVersion Code = "wrong_version"  // the message's major version is not ours
 )
@@ -100,7 +101,7 @@ func AsError(err error, op string) *Error {
 // before it tries another worker.
 func (c Code) Retryable() bool {
 	switch c {
-	case CodeBusy, CodeUnavailable, CodeNoWorker, CodeStreamBroken:
+	case CodeBusy, CodeUnavailable, CodeNoWorker, CodeStreamBroken, CodeStalled:
 		return true
 	default:
 		return false
@@ -120,7 +121,7 @@ func (c Code) HTTPStatus() int {
 		return 409
 	case CodeCancelled:
 		return 499
-	case CodeBusy, CodeUnavailable, CodeNoWorker, CodeNoMemory, CodeNoEngine, CodeSpawnFailed:
+	case CodeBusy, CodeUnavailable, CodeNoWorker, CodeNoMemory, CodeNoEngine, CodeSpawnFailed, CodeStalled:
 		return 503
 	case CodeTimeout:
 		return 504

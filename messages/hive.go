@@ -1,6 +1,10 @@
 package messages
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Device is where a model can run, as ggml names it.
 type Device struct {
@@ -35,7 +39,9 @@ type Engine struct {
 
 // HiveInfo is what a machine has. A hive says nothing of workers: it keeps no list of them.
 type HiveInfo struct {
-	ID               HiveID   `msgpack:"id" json:"id"`
+	ID HiveID `msgpack:"id" json:"id"`
+	// Incarnation is new for every process of the hive.
+	Incarnation      string   `msgpack:"incarnation" json:"incarnation"`
 	Host             string   `msgpack:"host" json:"host"` // hostname
 	OS               string   `msgpack:"os" json:"os"`     // GOOS/GOARCH
 	Version          string   `msgpack:"version" json:"version"`
@@ -78,4 +84,21 @@ type WorkerExited struct {
 	// RanMillis is how long it lived.
 	RanMillis int64     `msgpack:"ran_ms" json:"ran_ms"`
 	At        time.Time `msgpack:"at" json:"at"`
+}
+
+// Cause says how the process ended, for people: "signal SIGKILL after 12s, stderr: …".
+func (e *WorkerExited) Cause() string {
+	s := fmt.Sprintf("exit %d", e.Code)
+	switch {
+	case e.Signal != "":
+		s = "signal " + e.Signal
+	case e.Code < 0:
+		s = "ended, how is not known,"
+	}
+	s += " after " + (time.Duration(e.RanMillis) * time.Millisecond).Round(100*time.Millisecond).String()
+	if tail := strings.TrimSpace(e.Stderr); tail != "" {
+		lines := strings.Split(tail, "\n")
+		s += ", stderr: " + strings.Join(lines[max(0, len(lines)-3):], " | ")
+	}
+	return s
 }

@@ -53,6 +53,16 @@ type CancelRequest struct {
 	ID string `msgpack:"id" json:"id"`
 }
 
+// PeerCancel is what a queen asks the others on [PeerCancelSubject]: to end a job, or a request of a
+// caller. Who has it answers [Done]; nobody else does.
+type PeerCancel struct {
+	Versioned
+	From    string `msgpack:"from" json:"from"` // the process that asks
+	Job     JobID  `msgpack:"job,omitempty" json:"job,omitempty"`
+	Caller  Caller `msgpack:"caller,omitempty" json:"caller,omitempty"`
+	Request string `msgpack:"request,omitempty" json:"request,omitempty"`
+}
+
 // Usage counts the tokens of one answer.
 type Usage struct {
 	PromptTokens     int `msgpack:"prompt_tokens" json:"prompt_tokens"`

@@ -66,6 +66,8 @@ type Accepted struct {
 	Versioned
 	Job      JobID  `msgpack:"job" json:"job"`
 	Executor Caller `msgpack:"executor" json:"executor"`
+	// Known says that the id was used before: nothing was started, and [OpJobEvents] has what happened.
+	Known bool `msgpack:"known,omitempty" json:"known,omitempty"`
 }
 
 // EnsureRequest asks the queen that a model be served: an existing worker's, else a new one's. The
@@ -84,12 +86,6 @@ type WorkerRef struct {
 type HiveRef struct {
 	Versioned
 	ID HiveID `msgpack:"id" json:"id"`
-}
-
-// JobRef names a job.
-type JobRef struct {
-	Versioned
-	Job JobID `msgpack:"job" json:"job"`
 }
 
 // StopRequest asks the queen to end a worker: its hive sends SIGTERM, waits and kills.
@@ -178,10 +174,29 @@ type PullRequest struct {
 	Model string `msgpack:"model" json:"model"`
 }
 
-// WorkerListReply is the live registry, sorted by id.
+// WorkerListRequest asks for a page of the registry.
+type WorkerListRequest struct {
+	Versioned
+	// After is the last id of the page before; empty for the first.
+	After WorkerID `msgpack:"after,omitempty" json:"after,omitempty"`
+}
+
+// WorkerListReply is a page of the live registry, sorted by id: as many as fit a message.
 type WorkerListReply struct {
 	Versioned
-	Workers []WorkerInfo `msgpack:"workers" json:"workers"`
+	Workers []WorkerView `msgpack:"workers" json:"workers"`
+	// Next is what to ask for After to get the next page; empty at the end.
+	Next WorkerID `msgpack:"next,omitempty" json:"next,omitempty"`
+}
+
+// WorkerView is a worker as the queen sees it: its own word, and what the queen doubts.
+type WorkerView struct {
+	WorkerInfo
+	// Suspect says why nothing is sent there until it beats or answers; empty if it is not suspect.
+	Suspect string `msgpack:"suspect,omitempty" json:"suspect,omitempty"`
+	// Bus and Direct say whether it answers by that route: "up", "down" or "unknown".
+	Bus    string `msgpack:"bus" json:"bus"`
+	Direct string `msgpack:"direct" json:"direct"`
 }
 
 // HiveListReply is every hive that beats, sorted by id.
@@ -213,7 +228,9 @@ type StatusReply struct {
 	Workers  int    `msgpack:"workers" json:"workers"`
 	Running  int    `msgpack:"running" json:"running"` // requests at workers
 	Waiting  int    `msgpack:"waiting" json:"waiting"` // requests held for a slot
-	// Health is "ok", or says what is wrong.
+	Jobs     int    `msgpack:"jobs" json:"jobs"`       // that run
+	// Health is "ok", "degraded: …" when requests are served and something else does not work, or
+	// "unavailable: …".
 	Health string `msgpack:"health" json:"health"`
 	// Dropped counts beats that were refused: malformed, forged, or with a reply subject.
 	Dropped uint64 `msgpack:"dropped" json:"dropped"`

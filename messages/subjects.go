@@ -18,37 +18,44 @@ const (
 	JobsStream         = "RBEE_JOBS"                       // steps and terminal events of jobs
 	EventsStream       = "RBEE_EVENTS"                     // what happened
 	QueenQueue         = "queen"                           // queue group of the queens' endpoints
+	PeerCancelSubject  = "rbee.peer.cancel"                // a queen asks the others to cancel what is not its own
 )
 
-// Operations: the last tokens of a request's subject.
+// Operations: the last tokens of a request's subject. [Operations] says who answers which.
 const (
-	OpStatus     = "status"         // queen, read: StatusReply
-	OpWorkerList = "worker.list"    // queen, read: WorkerListReply
-	OpWorkerGet  = "worker.get"     // queen, read: WorkerRef -> WorkerInfo
-	OpHiveList   = "hive.list"      // queen, read: HiveListReply
-	OpHiveGet    = "hive.get"       // queen, read: HiveRef -> HiveInfo
-	OpJobEvents  = "job.events"     // queen, read: JobRef -> JobEventsReply
-	OpSpawn      = "worker.spawn"   // queen, do: SpawnRequest -> Accepted; hive: HiveSpawn -> SpawnResult
-	OpDelete     = "worker.delete"  // queen, do: StopRequest -> Accepted
-	OpStop       = "worker.stop"    // the same by its other name
-	OpEnsure     = "model.ensure"   // queen, do: EnsureRequest -> Accepted
-	OpLogs       = "worker.logs"    // queen, do, and hive: LogsRequest -> LogsReply
-	OpSign       = "worker.sign"    // queen, do, hives only: SignRequest -> SignReply
-	OpRenew      = "worker.renew"   // queen, do, workers only: SignRequest -> SignReply
-	OpInfer      = "infer"          // queen, do: InferRequest -> frames; worker the same
-	OpCancel     = "infer.cancel"   // queen, do: CancelRequest
-	OpInferCtl   = "infer.ctl"      // queen, do: what the reader of a relayed answer sends back
-	OpKill       = "worker.kill"    // hive: KillRequest -> KillReply
-	OpWatch      = "worker.watch"   // hive: WatchRequest
-	OpModelList  = "model.list"     // queen, read, and hive: ModelListReply
-	OpModelPull  = "model.pull"     // hive: PullRequest -> Accepted, a job
-	OpEngineInst = "engine.install" // hive: EngineRequest -> Accepted, a job
-	OpEngineList = "engine.list"    // hive: EngineListReply
-	OpJobCancel  = "job.cancel"     // queen, do, and hive: JobRef -> Done
-	OpDrain      = "drain"          // worker: stop taking requests
-	OpWorkerStop = "stop"           // worker: drain, then exit
-	OpInfo       = "info"           // worker: -> WorkerInfo
-	OpCtl        = "ctl"            // worker: ctl.<request>, cancel or ping
+	OpStatus     = "status"
+	OpWorkerList = "worker.list"
+	OpWorkerGet  = "worker.get"
+	OpHiveList   = "hive.list"
+	OpHiveGet    = "hive.get"
+	OpJobList    = "job.list"
+	OpJobGet     = "job.get"
+	OpJobEvents  = "job.events"
+	OpEventList  = "event.list"
+	OpSpawn      = "worker.spawn"
+	OpDelete     = "worker.delete"
+	OpStop       = "worker.stop" // the same by its other name
+	OpDrainAt    = "worker.drain"
+	OpUndrainAt  = "worker.undrain"
+	OpEnsure     = "model.ensure"
+	OpLogs       = "worker.logs"
+	OpSign       = "worker.sign"
+	OpRenew      = "worker.renew"
+	OpInfer      = "infer"
+	OpCancel     = "infer.cancel"
+	OpInferCtl   = "infer.ctl" // what the reader of a relayed answer sends back
+	OpKill       = "worker.kill"
+	OpWatch      = "worker.watch"
+	OpModelList  = "model.list"
+	OpModelPull  = "model.pull"
+	OpEngineInst = "engine.install"
+	OpEngineList = "engine.list"
+	OpJobCancel  = "job.cancel"
+	OpDrain      = "drain"   // worker: take nothing new
+	OpUndrain    = "undrain" // worker: take requests again
+	OpWorkerStop = "stop"    // worker: drain, then exit
+	OpInfo       = "info"    // worker: -> WorkerInfo
+	OpCtl        = "ctl"     // worker: ctl.<request>, cancel or ping
 )
 
 // HeartbeatSubject is where worker id reports. It matches [HeartbeatWildcard].

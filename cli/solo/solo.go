@@ -58,6 +58,7 @@ type Running struct {
 	Realm   *bus.Realm
 
 	cfg      Config
+	hive     *hive.Hive        // nil without that role
 	services map[string]func() // by role: stops it
 	files    []func()          // address and locks
 	failed   chan error
@@ -69,6 +70,9 @@ func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
 func Start(ctx context.Context, cfg Config) (*Running, error) {
 	if cfg.StateDir == "" {
 		cfg.StateDir = cfg.DataDir
+	}
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = 30 * time.Second
 	}
 	if len(cfg.Roles) == 0 {
 		return nil, messages.Errorf(messages.CodeBadRequest, "up", "no role to run").WithHint("bus, queen, hive")
@@ -96,7 +100,7 @@ func Start(ctx context.Context, cfg Config) (*Running, error) {
 			err = step.start(ctx)
 		}
 		if err != nil {
-			r.Stop()
+			r.Stop(ctx)
 			return nil, err
 		}
 	}
@@ -118,9 +122,14 @@ func (r *Running) lock(role string) error {
 // Failed gives the error of a service that ended by itself.
 func (r *Running) Failed() <-chan error { return r.failed }
 
-// Stop ends the services, the queen first: it drains and stops the workers while hive and bus are
-// still there.
-func (r *Running) Stop() {
+// Stop ends this machine's workers and then the services. Each worker finishes what it has, while queen
+// and bus are still there, for DrainTimeout at most; when ctx ends they are killed at once. Workers of
+// other machines, and those of a hive that is not ours, live on.
+func (r *Running) Stop(ctx context.Context) {
+	if r.hive != nil {
+		r.hive.StopWorkers(ctx, r.cfg.DrainTimeout)
+		r.hive = nil
+	}
 	for _, role := range []string{RoleQueen, RoleHive, RoleBus} {
 		if stop := r.services[role]; stop != nil {
 			stop()
@@ -201,6 +210,7 @@ func (r *Running) startHive(ctx context.Context) error {
 		conn.Close()
 		return err
 	}
+	r.hive = h
 	return r.run(ctx, RoleHive, h, conn)
 }
 
@@ -213,8 +223,7 @@ func (r *Running) startQueen(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	q, err := queen.New(queen.Config{Name: "queen", Version: r.cfg.Version, Route: r.cfg.Route, OrphanAfter: r.cfg.OrphanAfter,
-		StopWorkers: r.cfg.has(RoleHive), DrainTimeout: r.cfg.DrainTimeout}, conn, r.Realm, ln, r.cfg.Log)
+	q, err := queen.New(queen.Config{Name: "queen", Version: r.cfg.Version, Route: r.cfg.Route, OrphanAfter: r.cfg.OrphanAfter}, conn, r.Realm, ln, r.cfg.Log)
 	if err != nil {
 		conn.Close()
 		return errors.Join(err, ln.Close())

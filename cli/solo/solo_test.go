@@ -30,7 +30,7 @@ func start(t *testing.T, cfg solo.Config) *solo.Running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.Stop)
+	t.Cleanup(func() { r.Stop(context.Background()) })
 	return r
 }
 
@@ -91,7 +91,7 @@ func TestAllRolesStartAndLeaveNothing(t *testing.T) {
 	if h := hives(t, admin(t, r)); h.Hives[0].MemoryTotalBytes == 0 {
 		t.Errorf("hives %+v", h)
 	}
-	r.Stop()
+	r.Stop(context.Background())
 	if _, ok := solo.ReadAddress(dir); ok {
 		t.Error("the address file stays")
 	}
@@ -118,7 +118,7 @@ func TestRolesApart(t *testing.T) {
 	start(t, at)
 	c := admin(t, b)
 	hives(t, c)
-	q.Stop()
+	q.Stop(context.Background())
 	at.Roles = []string{solo.RoleQueen}
 	start(t, at)
 	hives(t, c)
@@ -132,7 +132,7 @@ func TestStartFailsWhole(t *testing.T) {
 		"an unknown role": config(t.TempDir(), "king"),
 	} {
 		if r, err := solo.Start(context.Background(), cfg); err == nil {
-			r.Stop()
+			r.Stop(context.Background())
 			t.Errorf("%s: no error", name)
 		}
 	}

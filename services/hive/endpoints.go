@@ -17,29 +17,37 @@ import (
 	"github.com/rbee-project/rbee/services/hive/spawn"
 )
 
-// endpoints are this hive's alone, so without a queue group. life is the hive's own context: what
-// outlives a request hangs on it.
+// handlers is what the hive does for each of its operations in [messages.Operations]. life is the hive's
+// own context: what outlives a request hangs on it.
+func (h *Hive) handlers(life context.Context) map[string]func(context.Context, *bus.Call) (any, error) {
+	return map[string]func(context.Context, *bus.Call) (any, error){
+		messages.OpSpawn: bus.Handle(func(ctx context.Context, _ *bus.Call, r *messages.SpawnRequest) (*messages.SpawnResult, error) {
+			return h.spawn(ctx, life, r)
+		}),
+		messages.OpKill: bus.Handle(h.kill),
+		messages.OpWatch: bus.Handle(func(_ context.Context, _ *bus.Call, r *messages.WatchRequest) (*messages.Done, error) {
+			return h.watch(life, r)
+		}),
+		messages.OpLogs:       bus.Handle(h.logs),
+		messages.OpModelList:  bus.Handle(h.modelList),
+		messages.OpModelPull:  bus.Handle(h.modelPull),
+		messages.OpEngineList: bus.Handle(h.engineList),
+		messages.OpEngineInst: bus.Handle(h.engineInstall),
+		messages.OpJobCancel:  bus.Handle(h.jobCancel),
+	}
+}
+
+// endpoints are this hive's alone, so without a queue group.
 func (h *Hive) endpoints(life context.Context) []bus.Endpoint {
-	op := func(name, op string, req, reply any, fn func(context.Context, *bus.Call) (any, error)) bus.Endpoint {
-		return bus.Endpoint{Name: name, Subject: messages.HiveSubject(h.cfg.ID, op), Request: req, Reply: reply, Handle: fn}
+	var out []bus.Endpoint
+	handlers := h.handlers(life)
+	for _, op := range messages.Operations() {
+		if op.Party == messages.HiveDoes {
+			out = append(out, bus.Endpoint{Name: strings.ReplaceAll(op.Op, ".", "-"), Subject: messages.HiveSubject(h.cfg.ID, op.Op),
+				Request: op.Request, Reply: op.Reply, Handle: handlers[op.Op]})
+		}
 	}
-	return []bus.Endpoint{
-		op("worker-spawn", messages.OpSpawn, messages.SpawnRequest{}, messages.SpawnResult{},
-			bus.Handle(func(ctx context.Context, _ *bus.Call, r *messages.SpawnRequest) (*messages.SpawnResult, error) {
-				return h.spawn(ctx, life, r)
-			})),
-		op("worker-kill", messages.OpKill, messages.KillRequest{}, messages.Done{}, bus.Handle(h.kill)),
-		op("worker-watch", messages.OpWatch, messages.WatchRequest{}, messages.Done{},
-			bus.Handle(func(_ context.Context, _ *bus.Call, r *messages.WatchRequest) (*messages.Done, error) {
-				return h.watch(life, r)
-			})),
-		op("worker-logs", messages.OpLogs, messages.LogsRequest{}, messages.LogsReply{}, bus.Handle(h.logs)),
-		op("model-list", messages.OpModelList, nil, messages.ModelListReply{}, bus.Handle(h.modelList)),
-		op("model-pull", messages.OpModelPull, messages.PullRequest{}, messages.Accepted{}, bus.Handle(h.modelPull)),
-		op("engine-list", messages.OpEngineList, nil, messages.EngineListReply{}, bus.Handle(h.engineList)),
-		op("engine-install", messages.OpEngineInst, messages.EngineRequest{}, messages.Accepted{}, bus.Handle(h.engineInstall)),
-		op("job-cancel", messages.OpJobCancel, messages.JobRef{}, messages.Done{}, bus.Handle(h.jobCancel)),
-	}
+	return out
 }
 
 // maxGrace bounds how long a kill waits before SIGKILL.
@@ -100,7 +108,7 @@ func (h *Hive) modelList(context.Context, *bus.Call, *messages.Versioned) (*mess
 }
 
 func (h *Hive) modelPull(_ context.Context, _ *bus.Call, r *messages.PullRequest) (*messages.Accepted, error) {
-	return h.jobs.Start(r.Job, messages.OpModelPull, func(ctx context.Context, job *bus.Job) (any, error) {
+	return h.jobs.Start(r.Job, messages.OpModelPull, r.Model, func(ctx context.Context, job *bus.Job) (any, error) {
 		m, err := h.catalog.Resolve(ctx, r.Model, func(s catalog.Step) { job.Tick(s.Text, s.Done, s.Total, "B") })
 		if err != nil {
 			return nil, err
@@ -119,7 +127,7 @@ func (h *Hive) engineList(context.Context, *bus.Call, *messages.Versioned) (*mes
 
 // engineInstall is a job; afterwards the engine knows more devices than the CPU.
 func (h *Hive) engineInstall(_ context.Context, _ *bus.Call, r *messages.EngineRequest) (*messages.Accepted, error) {
-	return h.jobs.Start(r.Job, messages.OpEngineInst, func(ctx context.Context, job *bus.Job) (any, error) {
+	return h.jobs.Start(r.Job, messages.OpEngineInst, r.Name, func(ctx context.Context, job *bus.Job) (any, error) {
 		last := ""
 		e, err := h.engines.Install(ctx, r.Name, func(s engines.Step) {
 			if s.Text != last {

@@ -43,9 +43,14 @@ type Hive struct {
 	ready   chan struct{}
 	wake    chan struct{} // beat now: something was installed or added
 
+	incarnation string
+
 	mu       sync.Mutex
 	devices  []messages.Device
 	note     string
+	watched  map[spawn.Process]messages.WorkerID // whose end is awaited; no more is known of them
+	stopping bool                                // nothing is spawned any more
+	starting sync.WaitGroup                      // spawns under way
 	watchers sync.WaitGroup
 }
 
@@ -60,7 +65,8 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 	}
 	cfg.DataDir = dir
 	return &Hive{cfg: cfg, conn: conn, log: log, catalog: catalog.New(dir), engines: engines.New(dir),
-		spawner: spawn.New(), ready: make(chan struct{}), wake: make(chan struct{}, 1)}, nil
+		spawner: spawn.New(), ready: make(chan struct{}), wake: make(chan struct{}, 1), incarnation: messages.NewID("h-"),
+		watched: map[spawn.Process]messages.WorkerID{}}, nil
 }
 
 // Ready is closed when the hive takes operations.
@@ -137,7 +143,7 @@ func (h *Hive) beat(ctx context.Context) {
 
 func (h *Hive) info(ctx context.Context) messages.HiveInfo {
 	info := devices.Host(ctx, h.cfg.DataDir)
-	info.ID, info.Version, info.Models = h.cfg.ID, h.cfg.Version, h.catalog.Names()
+	info.ID, info.Incarnation, info.Version, info.Models = h.cfg.ID, h.incarnation, h.cfg.Version, h.catalog.Names()
 	info.Engines = []messages.Engine{}
 	for _, e := range h.engines.List() {
 		info.Engines = append(info.Engines, e.Engine)

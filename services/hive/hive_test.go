@@ -299,7 +299,7 @@ func TestServiceShowsItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"name":"rbee-hive"`, `"spawns workers on h1"`, `"worker-spawn"`, `"rbee.hive.h1.worker.kill"`, `"SpawnRequest"`} {
+	for _, want := range []string{`"name":"rbee-hive"`, `"spawns workers on h1"`, `"worker-spawn"`, `"rbee.hive.h1.worker.kill"`, `\"context_length\":{\"type\":\"integer\"}`} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("%s lacks %s", data, want)
 		}

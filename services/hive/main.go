@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/rbee-project/rbee/bus"
@@ -23,6 +24,9 @@ type flags struct {
 	Creds   string `help:"Credentials file of role hive. Default: made from the keys in the data dir." env:"RBEE_CREDS" type:"path"`
 	DataDir string `help:"Folder of models, engines and logs." required:"" env:"RBEE_DATA_DIR" type:"path"`
 	Name    string `help:"Id of this hive. Default: its credentials' name, else the host's." env:"RBEE_NAME"`
+
+	StopWorkers  bool          `help:"On TERM, drain and end this machine's workers; else they live on." env:"RBEE_STOP_WORKERS"`
+	DrainTimeout time.Duration `help:"How long they may finish what they have." default:"30s" env:"RBEE_DRAIN_TIMEOUT"`
 }
 
 // Main is the service binary: it returns the exit code, 0 done, 1 failed, 2 misused.
@@ -64,7 +68,19 @@ func (f *flags) run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return h.Run(ctx)
+	if !f.StopWorkers {
+		return h.Run(ctx)
+	}
+	// The hive outlives the signal until its workers have ended; a second one kills them.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() {
+		defer end()
+		now, stop := signal.NotifyContext(life, syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		h.StopWorkers(now, f.DrainTimeout)
+	})()
+	return h.Run(life)
 }
 
 // credentials of a hive carry its id: the server holds it to that name.

@@ -38,6 +38,11 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 	if err := messages.CheckID("worker id", string(r.ID)); err != nil {
 		return nil, err
 	}
+	done, err := h.beginSpawn(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	bin, err := h.workerBin()
 	if err != nil {
 		return nil, err
@@ -134,6 +139,7 @@ func (h *Hive) start(ctx, life context.Context, bin string, engine *engines.Inst
 		return nil, 0, err
 	}
 	early, placed := make(chan spawn.Exit), make(chan struct{})
+	h.await(p, r.ID)
 	h.watchers.Go(func() {
 		e, ok := <-exited
 		if !ok {
@@ -144,6 +150,7 @@ func (h *Hive) start(ctx, life context.Context, bin string, engine *engines.Inst
 		case <-placed:
 			h.forget(r.ID)
 		}
+		h.unawait(p)
 		h.report(r.ID, "", &e)
 	})
 	e, err := waitPort(ctx, life, port, r.ID, early)
@@ -162,7 +169,8 @@ func (h *Hive) args(e *engines.Installed, m *messages.Model, creds string, port 
 	// A name or a device may begin with a dash, so these go behind an equals sign.
 	args := []string{"--worker-id", string(r.ID), "--model", m.Path, "--name=" + m.ID, "--device=" + device, "--port", strconv.Itoa(port),
 		"--queen-url", h.cfg.ServerURL, "--creds", creds, "--hive", string(h.cfg.ID), "--lib", e.Path,
-		"--slots", strconv.Itoa(r.Slots), "--ctx", strconv.Itoa(r.ContextLength)}
+		"--slots", strconv.Itoa(r.Slots), "--ctx", strconv.Itoa(r.ContextLength),
+		"--drain-timeout", maxGrace.String()} // how long it may drain, the kill's grace says
 	if r.OrphanAfterMillis > 0 {
 		args = append(args, "--orphan-after", millis(r.OrphanAfterMillis, maxOrphan).String())
 	}
@@ -225,36 +233,4 @@ func freePort() (int, error) {
 	}
 	defer ln.Close()
 	return ln.Addr().(*net.TCPAddr).Port, nil
-}
-
-// watch reports the end of a process that an earlier life of this hive spawned.
-func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.Done, error) {
-	if err := messages.CheckID("worker id", string(r.Worker)); err != nil {
-		return nil, err
-	}
-	if t, err := spawn.StartTime(r.PID); err != nil || t != r.StartTime {
-		return nil, messages.Errorf(messages.CodeNotFound, messages.OpWatch, "process %d is not worker %q", r.PID, r.Worker)
-	}
-	h.watchers.Go(func() {
-		e, err := spawn.Watch(life, r.PID, r.StartTime)
-		if messages.CodeOf(err) == messages.CodeCancelled {
-			return // the hive stops
-		}
-		if err != nil { // it ended between the answer and the watch
-			e = spawn.Exit{Process: spawn.Process{PID: r.PID, StartTime: r.StartTime}, Code: -1, At: time.Now().UTC()}
-		}
-		h.forget(r.Worker)
-		h.report(r.Worker, r.Incarnation, &e)
-	})
-	return &messages.Done{OK: true}, nil
-}
-
-// report tells everybody that a worker's process has ended.
-func (h *Hive) report(id messages.WorkerID, incarnation string, e *spawn.Exit) {
-	x := &messages.WorkerExited{Worker: id, Incarnation: incarnation, Hive: h.cfg.ID, PID: e.PID, StartTime: e.StartTime,
-		Code: e.Code, Signal: e.Signal, Stderr: e.StderrTail, RanMillis: e.After.Milliseconds(), At: e.At}
-	h.log.Info("worker exited", "worker", id, "pid", e.PID, "code", e.Code, "signal", e.Signal)
-	if err := h.conn.PublishJSON(messages.EventSubject("hive", string(h.cfg.ID), "worker.exited"), x); err != nil {
-		h.log.Warn("exit report not sent; silence will tell", "worker", id, "error", err)
-	}
 }

@@ -276,8 +276,8 @@ func TestSpawnFails(t *testing.T) {
 	}
 }
 
-// A hive that was restarted watches the workers of its earlier life.
-func TestWatch(t *testing.T) {
+// What is watched already is not watched twice: one end is one report.
+func TestWatchTwice(t *testing.T) {
 	f := start(t, "serves", true)
 	r := f.spawn(t, request)
 	watch := messages.WatchRequest{Worker: "w1", Incarnation: "i1", PID: r.PID, StartTime: r.StartTime + 1}
@@ -285,15 +285,22 @@ func TestWatch(t *testing.T) {
 		t.Errorf("another start time: %v", err)
 	}
 	watch.StartTime = r.StartTime
-	if err := f.ask(t, messages.OpWatch, &watch, nil); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := f.ask(t, messages.OpWatch, &watch, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := syscall.Kill(r.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	incarnations := map[string]bool{f.exit(t).Incarnation: true, f.exit(t).Incarnation: true}
-	if !incarnations["i1"] || !incarnations[""] {
-		t.Errorf("reports of %v, want the watch's and the spawner's", incarnations)
+	if e := f.exit(t); e.Signal != "SIGKILL" || e.PID != r.PID {
+		t.Errorf("report %+v", e)
+	}
+	if err := f.ask(t, messages.OpWatch, &watch, nil); messages.CodeOf(err) != messages.CodeNotFound {
+		t.Errorf("a process that is gone: %v", err)
+	}
+	if len(f.events) > 0 {
+		t.Errorf("a second report: %+v", <-f.events)
 	}
 }
 

@@ -2,67 +2,110 @@ package queen
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/queen/gateway"
+	"github.com/rbee-project/rbee/services/queen/registry"
 )
 
+// handlers is what the queen does for each of its operations in [messages.Operations].
+func (q *Queen) handlers() map[string]func(context.Context, *bus.Call) (any, error) {
+	return map[string]func(context.Context, *bus.Call) (any, error){
+		messages.OpStatus:     bus.Handle(q.status),
+		messages.OpWorkerList: bus.Handle(q.workerList),
+		messages.OpWorkerGet:  bus.Handle(q.workerGet),
+		messages.OpHiveList:   bus.Handle(q.hiveList),
+		messages.OpHiveGet:    bus.Handle(q.hiveGet),
+		messages.OpModelList:  bus.Handle(q.modelList),
+		messages.OpJobList:    bus.Handle(q.jobList),
+		messages.OpJobGet:     bus.Handle(q.jobGet),
+		messages.OpJobEvents:  bus.Handle(q.jobEvents),
+		messages.OpEventList:  bus.Handle(q.eventList),
+		messages.OpSpawn:      bus.Handle(q.doSpawn),
+		messages.OpEnsure:     bus.Handle(q.doEnsure),
+		messages.OpStop:       bus.Handle(q.doStop),
+		messages.OpDelete:     bus.Handle(q.doStop),
+		messages.OpDrainAt:    bus.Handle(q.toWorker(messages.OpDrain)),
+		messages.OpUndrainAt:  bus.Handle(q.toWorker(messages.OpUndrain)),
+		messages.OpLogs:       bus.Handle(q.doLogs),
+		messages.OpSign:       bus.Handle(q.doSign),
+		messages.OpRenew:      bus.Handle(q.doRenew),
+		messages.OpJobCancel:  bus.Handle(q.doJobCancel),
+		messages.OpCancel:     bus.Handle(q.doCancel),
+		messages.OpInfer:      q.doInfer,
+	}
+}
+
 func (q *Queen) endpoints() []bus.Endpoint {
-	read := func(name, op string, req, reply any, fn func(context.Context, *bus.Call) (any, error)) bus.Endpoint {
-		return bus.Endpoint{Name: name, Subject: messages.QueenSubject(op), Queue: messages.QueenQueue, Request: req, Reply: reply, Handle: fn}
+	var out []bus.Endpoint
+	handlers := q.handlers()
+	for _, op := range messages.Operations() {
+		e := bus.Endpoint{Name: strings.ReplaceAll(op.Op, ".", "-"), Queue: messages.QueenQueue, Request: op.Request, Reply: op.Reply, Handle: handlers[op.Op]}
+		switch op.Party {
+		case messages.QueenReads:
+			e.Subject = messages.QueenSubject(op.Op)
+		case messages.QueenDoes:
+			e.Subject = messages.DoSubject("*", op.Op)
+		default:
+			continue
+		}
+		out = append(out, e)
 	}
-	do := func(name, op string, req, reply any, fn func(context.Context, *bus.Call) (any, error)) bus.Endpoint {
-		return bus.Endpoint{Name: name, Subject: messages.DoSubject("*", op), Queue: messages.QueenQueue, Request: req, Reply: reply, Handle: fn}
-	}
-	return []bus.Endpoint{
-		read("status", messages.OpStatus, nil, messages.StatusReply{}, bus.Handle(q.status)),
-		read("worker-list", messages.OpWorkerList, nil, messages.WorkerListReply{}, bus.Handle(q.workerList)),
-		read("worker-get", messages.OpWorkerGet, messages.WorkerRef{}, messages.WorkerInfo{}, bus.Handle(q.workerGet)),
-		read("hive-list", messages.OpHiveList, nil, messages.HiveListReply{}, bus.Handle(q.hiveList)),
-		read("hive-get", messages.OpHiveGet, messages.HiveRef{}, messages.HiveInfo{}, bus.Handle(q.hiveGet)),
-		read("model-list", messages.OpModelList, nil, messages.ModelListReply{}, bus.Handle(q.modelList)),
-		read("job-events", messages.OpJobEvents, messages.JobRef{}, messages.JobEventsReply{}, bus.Handle(q.jobEvents)),
-		do("worker-spawn", messages.OpSpawn, messages.SpawnRequest{}, messages.Accepted{}, bus.Handle(q.doSpawn)),
-		do("model-ensure", messages.OpEnsure, messages.EnsureRequest{}, messages.Accepted{}, bus.Handle(q.doEnsure)),
-		do("worker-stop", messages.OpStop, messages.StopRequest{}, messages.StopReply{}, bus.Handle(q.doStop)),
-		do("worker-delete", messages.OpDelete, messages.StopRequest{}, messages.StopReply{}, bus.Handle(q.doStop)),
-		do("worker-logs", messages.OpLogs, messages.LogsRequest{}, messages.LogsReply{}, bus.Handle(q.doLogs)),
-		do("worker-sign", messages.OpSign, messages.SignRequest{}, messages.SignReply{}, bus.Handle(q.doSign)),
-		do("worker-renew", messages.OpRenew, messages.SignRequest{}, messages.SignReply{}, bus.Handle(q.doRenew)),
-		do("job-cancel", messages.OpJobCancel, messages.JobRef{}, messages.Done{}, bus.Handle(q.doJobCancel)),
-		do("infer-cancel", messages.OpCancel, messages.CancelRequest{}, messages.Done{}, bus.Handle(q.doCancel)),
-		do("infer", messages.OpInfer, messages.InferRequest{}, nil, q.doInfer),
-	}
+	return out
 }
 
 func (q *Queen) status(context.Context, *bus.Call, *messages.Versioned) (*messages.StatusReply, error) {
-	running, waiting := q.dispatcher.Counts()
+	running, waiting, _ := q.dispatcher.Counts()
 	r := &messages.StatusReply{Queen: q.cfg.Name, Version: q.cfg.Version, HTTP: q.HTTPAddr(), UptimeMs: time.Since(q.began).Milliseconds(),
-		Hives: len(q.registry.Hives()), Workers: len(q.registry.Workers()), Running: running, Waiting: waiting,
-		Health: "ok", Dropped: q.dropped.Load() + q.conn.Refused()}
-	if err := q.health(); err != nil {
-		r.Health = err.Error()
+		Hives: len(q.registry.Hives()), Workers: len(q.registry.Workers()), Running: running, Waiting: waiting, Jobs: q.keeper.Open(),
+		Dropped: q.dropped.Load() + q.conn.Refused()}
+	h := q.health()
+	if r.Health = h.Status; h.Status != gateway.OK {
+		r.Health += ": " + h.Reason
 	}
 	return r, nil
 }
 
-func (q *Queen) workerList(context.Context, *bus.Call, *messages.Versioned) (*messages.WorkerListReply, error) {
-	r := &messages.WorkerListReply{Workers: []messages.WorkerInfo{}}
+// pageBytes bounds what a page of a list holds, well below a message's limit.
+const pageBytes = 700 << 10
+
+func (q *Queen) workerList(_ context.Context, call *bus.Call, req *messages.WorkerListRequest) (*messages.WorkerListReply, error) {
+	r := &messages.WorkerListReply{Workers: []messages.WorkerView{}}
+	format, bytes := messages.FormatOf(call.Data), 0
 	for _, w := range q.registry.Workers() {
-		r.Workers = append(r.Workers, w.WorkerInfo)
+		if w.ID <= req.After {
+			continue
+		}
+		v := view(&w)
+		data, err := messages.Encode(format, &v)
+		if err != nil {
+			return nil, fmt.Errorf("worker %s: %w", w.ID, err)
+		}
+		if bytes += len(data); bytes > pageBytes && len(r.Workers) > 0 {
+			r.Next = r.Workers[len(r.Workers)-1].ID
+			break
+		}
+		r.Workers = append(r.Workers, v)
 	}
 	return r, nil
 }
 
-func (q *Queen) workerGet(_ context.Context, _ *bus.Call, ref *messages.WorkerRef) (*messages.WorkerInfo, error) {
+func view(w *registry.View) messages.WorkerView {
+	word := [...]string{registry.RouteUnknown: "unknown", registry.RouteUp: "up", registry.RouteDown: "down"}
+	return messages.WorkerView{WorkerInfo: w.WorkerInfo, Suspect: w.Suspect, Bus: word[w.Bus], Direct: word[w.Direct]}
+}
+
+func (q *Queen) workerGet(_ context.Context, _ *bus.Call, ref *messages.WorkerRef) (*messages.WorkerView, error) {
 	w, ok := q.registry.Worker(ref.ID)
 	if !ok {
 		return nil, noWorker(ref.ID)
 	}
-	return &w.WorkerInfo, nil
+	v := view(&w)
+	return &v, nil
 }
 
 func noWorker(id messages.WorkerID) error {
@@ -101,40 +144,11 @@ func (q *Queen) modelList(ctx context.Context, _ *bus.Call, _ *messages.Versione
 	return r, nil
 }
 
-// jobEvents replays a job's history from the stream.
-func (q *Queen) jobEvents(ctx context.Context, _ *bus.Call, ref *messages.JobRef) (*messages.JobEventsReply, error) {
-	if err := messages.CheckID("job id", string(ref.Job)); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	c, err := q.conn.JetStream().OrderedConsumer(ctx, messages.JobsStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"rbee.job.*." + string(ref.Job)}, DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: 10 * time.Second})
-	if err != nil {
-		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpJobEvents, "%w", err)
-	}
-	r := &messages.JobEventsReply{Events: []messages.JobEvent{}}
-	batch, err := c.FetchNoWait(1000)
-	if err != nil {
-		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpJobEvents, "%w", err)
-	}
-	for m := range batch.Messages() {
-		var e messages.JobEvent
-		if messages.Decode(m.Data(), &e) == nil {
-			r.Events = append(r.Events, e)
-		}
-	}
-	if err := batch.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
-		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpJobEvents, "%w", err)
-	}
-	return r, nil
-}
-
 func (q *Queen) doSpawn(_ context.Context, _ *bus.Call, req *messages.SpawnRequest) (*messages.Accepted, error) {
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	return q.jobs.Start(req.Job, messages.OpSpawn, func(ctx context.Context, job *bus.Job) (any, error) {
+	return q.jobs.Start(req.Job, messages.OpSpawn, req.Model, func(ctx context.Context, job *bus.Job) (any, error) {
 		return q.spawn(ctx, job, *req)
 	})
 }
@@ -143,32 +157,9 @@ func (q *Queen) doEnsure(_ context.Context, _ *bus.Call, req *messages.EnsureReq
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	return q.jobs.Start(req.Job, messages.OpEnsure, func(ctx context.Context, job *bus.Job) (any, error) {
+	return q.jobs.Start(req.Job, messages.OpEnsure, req.Model, func(ctx context.Context, job *bus.Job) (any, error) {
 		return q.ensure(ctx, job, req.SpawnRequest)
 	})
-}
-
-func (q *Queen) doJobCancel(_ context.Context, _ *bus.Call, ref *messages.JobRef) (*messages.Done, error) {
-	return &messages.Done{OK: q.jobs.Cancel(ref.Job)}, nil
-}
-
-func (q *Queen) doStop(ctx context.Context, _ *bus.Call, req *messages.StopRequest) (*messages.StopReply, error) {
-	w, ok := q.registry.Worker(req.ID)
-	if !ok {
-		// It may be on its way, before its first beat: then its spawn is called off.
-		if job, starting := q.spawns.jobOf(req.ID); starting && q.jobs.Cancel(job) {
-			return &messages.StopReply{ID: req.ID}, nil
-		}
-		return nil, noWorker(req.ID)
-	}
-	grace := 30 * time.Second
-	if req.GraceMillis > 0 {
-		grace = time.Duration(min(req.GraceMillis, 600_000)) * time.Millisecond
-	}
-	if err := q.stopWorker(ctx, &w.WorkerInfo, grace); err != nil {
-		return nil, err
-	}
-	return &messages.StopReply{ID: w.ID, PID: w.PID}, nil
 }
 
 // doLogs asks the worker's hive; of a worker that is gone, every hive.

@@ -127,7 +127,7 @@ func (q *Queen) ensureServed(ctx context.Context, model string) error {
 	id := messages.JobID(messages.NewID("ensure-"))
 	result := make(chan error, 1)
 	// A job of its own: the request that asked first may go away while others wait for the same worker.
-	_, err := q.jobs.Start(id, messages.OpEnsure, func(jctx context.Context, job *bus.Job) (any, error) {
+	_, err := q.jobs.Start(id, messages.OpEnsure, model, func(jctx context.Context, job *bus.Job) (any, error) {
 		w, err := q.ensure(jctx, job, messages.SpawnRequest{Job: id, Model: model})
 		result <- err
 		return w, err

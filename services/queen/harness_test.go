@@ -131,6 +131,7 @@ type fakeWorker struct {
 	told chan struct{} // one for each request that was cancelled
 	hold bool          // say one object, then wait to be cancelled
 	fail bool          // say two objects, then fail
+	mute bool          // answer no probe
 }
 
 func newWorker(t *testing.T, s *bustest.Server, id messages.WorkerID, pid int) *fakeWorker {
@@ -145,10 +146,17 @@ func newWorker(t *testing.T, s *bustest.Server, id messages.WorkerID, pid int) *
 	stop2, err2 := f.c.Subscribe(subject(messages.OpInfer), func(m bus.Msg) {
 		wg.Go(func() { f.answer(ctx, &ctls, subject(messages.OpCtl), m) })
 	})
-	if err := errors.Join(err1, err2, f.c.Flush(deadline(t))); err != nil {
+	stop3, err3 := f.c.Subscribe(subject(messages.OpInfo), func(m bus.Msg) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if !f.mute {
+			_ = f.c.PublishRaw(m.Reply, "", messages.MustEncode(&f.info))
+		}
+	})
+	if err := errors.Join(err1, err2, err3, f.c.Flush(deadline(t))); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop2(); stop1(); cancel(); wg.Wait() })
+	t.Cleanup(func() { stop3(); stop2(); stop1(); cancel(); wg.Wait() })
 	return f
 }
 

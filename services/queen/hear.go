@@ -3,16 +3,12 @@ package queen
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
-	"github.com/rbee-project/rbee/services/queen/registry"
 )
 
 // listen subscribes what the queen hears and registers what it answers.
@@ -27,6 +23,8 @@ func (q *Queen) listen(ctx context.Context) (leave func(), err error) {
 		messages.HeartbeatWildcard:                          q.hearBeat,
 		messages.HiveBeatWildcard:                           q.hearHive,
 		messages.WorkerExitWildcard:                         q.hearExit,
+		messages.DisconnectSubject:                          q.hearDisconnect,
+		messages.PeerCancelSubject:                          q.hearPeerCancel,
 		messages.DoSubject("*", messages.OpInferCtl) + ".*": q.relay.control,
 	} {
 		stop, err := q.conn.Subscribe(subject, fn)
@@ -54,6 +52,7 @@ func (q *Queen) hearBeat(m bus.Msg) {
 		q.dropped.Add(1)
 		return
 	}
+	q.metrics.Beat()
 	q.registry.Beat(&b)
 }
 
@@ -87,96 +86,41 @@ func (q *Queen) hearExit(m bus.Msg) {
 		q.dropped.Add(1)
 		return
 	}
-	cause := exitCause(&e)
+	cause := e.Cause()
 	if w, ok := q.registry.Worker(e.Worker); !ok || w.Hive == hive {
 		q.registry.Exited(&e, cause)
 	}
 	q.spawns.exited(&e, cause)
 }
 
-// exitCause says how a process ended: "signal SIGKILL after 12s, stderr: …".
-func exitCause(e *messages.WorkerExited) string {
-	s := fmt.Sprintf("exit %d", e.Code)
-	if e.Signal != "" {
-		s = "signal " + e.Signal
+// disconnect is the part of the server's event that says who it was: the name and the tags are out of
+// the credentials, which the client cannot choose.
+type disconnect struct {
+	Client struct {
+		Name string   `json:"name_tag"`
+		Tags []string `json:"tags"`
+	} `json:"client"`
+	Reason string `json:"reason"`
+}
+
+// hearDisconnect takes the server's word that a connection has ended. An end that the server itself
+// brought about says nothing of the other side.
+func (q *Queen) hearDisconnect(m bus.Msg) {
+	var d disconnect
+	if m.Reply != "" || json.Unmarshal(m.Data, &d) != nil || !messages.ValidID(d.Client.Name) {
+		q.dropped.Add(1)
+		return
 	}
-	s += " after " + (time.Duration(e.RanMillis) * time.Millisecond).Round(100*time.Millisecond).String()
-	if tail := strings.TrimSpace(e.Stderr); tail != "" {
-		s += ", stderr: " + lastLines(tail, 3)
+	switch d.Reason {
+	case "Authentication Expired", "Server Shutdown", "Credentials Revoked":
+		return
 	}
-	return s
-}
-
-func lastLines(s string, n int) string {
-	lines := strings.Split(s, "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], " | ")
-}
-
-// event is what the queen publishes of a change.
-type event struct {
-	messages.Versioned
-	Kind   string              `json:"kind"`
-	Worker messages.WorkerID   `json:"worker,omitempty"`
-	Hive   messages.HiveID     `json:"hive,omitempty"`
-	Model  string              `json:"model,omitempty"`
-	Cause  string              `json:"cause,omitempty"`
-	At     time.Time           `json:"at"`
-	Info   messages.WorkerInfo `json:"info,omitzero"`
-}
-
-// changed runs on the registry's goroutine: it must not wait. KV and events follow from what changed.
-func (q *Queen) changed(cs []registry.Change) {
-	for _, c := range cs {
-		q.dispatcher.Changed(c)
-		q.mirror(c)
-		if c.Kind == "" {
-			continue
+	for _, tag := range d.Client.Tags {
+		switch strings.TrimPrefix(tag, "role:") {
+		case string(bus.RoleWorker):
+			q.registry.Disconnected(messages.WorkerID(d.Client.Name), d.Reason)
+		case string(bus.RoleHive):
+			q.registry.HiveDisconnected(messages.HiveID(d.Client.Name), d.Reason)
 		}
-		e := event{Kind: c.Kind, Worker: c.Worker.ID, Hive: c.Hive, Model: c.Worker.ModelID, Cause: c.Cause, At: time.Now().UTC(), Info: c.Worker}
-		_ = q.conn.PublishJSON(messages.EventSubject("queen", q.cfg.Name, c.Kind), &e)
-		q.log.Info(c.Kind, "worker", c.Worker.ID, "hive", c.Hive, "model", c.Worker.ModelID, "cause", c.Cause)
 	}
-	q.heard.poke()
-}
-
-func (q *Queen) mirror(c registry.Change) {
-	switch {
-	case c.Kind == registry.WorkerLost || c.Kind == registry.WorkerStopped:
-		q.workers.Delete(string(c.Worker.ID))
-	case c.Kind == registry.HiveLost:
-		q.hives.Delete(string(c.Hive))
-	case c.Inventory != nil:
-		put(q.hives, string(c.Hive), c.Inventory)
-	case c.Identity:
-		info := c.Worker
-		info.SlotsUsed, info.TokensPerSecond, info.Steps, info.Progress = 0, 0, 0, 0 // not stored: they change with every request
-		put(q.workers, string(info.ID), info)
-	}
-}
-
-func put(m *bus.Mirror, key string, v any) {
-	if data, err := json.Marshal(v); err == nil {
-		m.Put(key, data)
-	}
-}
-
-// topic wakes everybody who waits for a change.
-type topic struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
-
-func newTopic() *topic { return &topic{ch: make(chan struct{})} }
-
-func (t *topic) wait() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.ch
-}
-
-func (t *topic) poke() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	close(t.ch)
-	t.ch = make(chan struct{})
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/queen/gateway"
+	"github.com/rbee-project/rbee/services/queen/jobs"
+	"github.com/rbee-project/rbee/services/queen/metrics"
 	"github.com/rbee-project/rbee/services/queen/registry"
 	"github.com/rbee-project/rbee/services/queen/router"
 	"golang.org/x/sync/errgroup"
@@ -28,9 +30,6 @@ type Config struct {
 	Route   string // router.RouteAuto, …
 	// OrphanAfter is how long the workers it has spawned live without a bus; 0: 10 minutes.
 	OrphanAfter time.Duration
-	// StopWorkers ends every worker of this bus when the queen stops: drain, at most DrainTimeout.
-	StopWorkers  bool
-	DrainTimeout time.Duration // 0: 30 s
 }
 
 // Queen is a queen that may not have started.
@@ -40,6 +39,7 @@ type Queen struct {
 	realm  *bus.Realm
 	ln     net.Listener
 	log    *slog.Logger
+	id     string // of this process
 	began  time.Time
 	joined time.Time // when it began to hear beats; set before ready is closed
 
@@ -51,11 +51,16 @@ type Queen struct {
 	workers    *bus.Mirror
 	hives      *bus.Mirror
 	jobs       *bus.Jobs
+	keeper     *jobs.Keeper
 	spawns     *spawns
 	relay      relay
 	heard      *topic
-	storeErr   atomic.Pointer[string]
+	metrics    *metrics.Metrics
+	probes     pool // of workers
+	errands    pool // to hives
+	store      troubles
 	dropped    atomic.Uint64
+	life       context.Context // of Run, for what is asked on its behalf
 	ready      chan struct{}
 }
 
@@ -69,21 +74,19 @@ func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slo
 	default:
 		return nil, messages.Errorf(messages.CodeBadRequest, "queen", "route %q is not auto, bus or direct", cfg.Route)
 	}
-	if cfg.DrainTimeout == 0 {
-		cfg.DrainTimeout = 30 * time.Second
-	}
-	q := &Queen{cfg: cfg, conn: conn, realm: realm, ln: ln, log: log, began: time.Now(), ready: make(chan struct{}),
-		direct: router.NewDirect(), spawns: newSpawns(), heard: newTopic()}
-	q.dispatcher = router.NewDispatcher()
+	q := &Queen{cfg: cfg, conn: conn, realm: realm, ln: ln, log: log, id: messages.NewID("q-"), began: time.Now(), ready: make(chan struct{}),
+		direct: router.NewDirect(), spawns: newSpawns(), heard: newTopic(), life: context.Background()}
+	q.metrics = metrics.New(q.counts)
+	q.keeper = jobs.NewKeeper(conn, log, q.metrics.JobEnded)
+	q.dispatcher = router.NewDispatcher(cfg.Route, conn.Connected, q.metrics.Opened)
 	q.registry = registry.New(conn.Connected, q.changed)
-	q.router = router.New(router.Config{Dispatcher: q.dispatcher, Bus: router.Bus{Conn: conn}, Direct: q.direct, Route: cfg.Route,
-		Ensure: q.ensureServed, Log: log,
-		Suspect: func(w *messages.WorkerInfo, cause string) { q.registry.Suspect(w.ID, w.Incarnation, cause) }})
+	q.router = router.New(router.Config{Dispatcher: q.dispatcher, Bus: router.Bus{Conn: conn}, Direct: q.direct,
+		Ensure: q.ensureServed, Suspect: q.suspect, Unreachable: q.unreachable, Metrics: q.metrics, Log: log})
 	q.workers = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.WorkersBucket, Description: "live workers, written by the queen",
 		TTL: 10 * time.Minute, Storage: jetstream.FileStorage})
 	q.hives = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.HivesBucket, Description: "hives, written by the queen",
 		TTL: 10 * time.Minute, Storage: jetstream.FileStorage})
-	q.gateway = gateway.New(gateway.Config{Infer: q.router, Models: q.models, Health: q.health, Counts: q.counts, Log: log})
+	q.gateway = gateway.New(gateway.Config{Infer: q.router, Models: q.models, Health: q.health, Metrics: q.metrics, Log: log})
 	return q, nil
 }
 
@@ -102,7 +105,10 @@ func (q *Queen) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	g, gctx := errgroup.WithContext(work)
+	q.life = work
 	q.jobs = q.conn.NewJobs(work)
+	defer q.probes.close()
+	defer q.errands.close()
 	g.Go(func() error { return q.registry.Run(work) })
 	g.Go(func() error { return q.gateway.Serve(gctx, q.ln) }) // before the bus is there: it says what is missing
 	leave, err := q.join(ctx, work, g)
@@ -122,9 +128,6 @@ func (q *Queen) Run(ctx context.Context) error {
 	case <-gctx.Done():
 	}
 	q.jobs.Close() // no spawn outlives this, and none begins
-	if q.cfg.StopWorkers {
-		q.stopWorkers(work)
-	}
 	leave()
 	stop()
 	err = g.Wait()
@@ -139,9 +142,21 @@ func (q *Queen) join(ctx, work context.Context, g *errgroup.Group) (leave func()
 	if err := q.waitForStore(ctx); err != nil {
 		return nil, err
 	}
-	g.Go(func() error { q.workers.Run(work, q.storeIs); return nil })
-	g.Go(func() error { q.hives.Run(work, q.storeIs); return nil })
+	g.Go(func() error { q.workers.Run(work, q.troubleWith("workers")); return nil })
+	g.Go(func() error { q.hives.Run(work, q.troubleWith("hives")); return nil })
+	g.Go(func() error { return q.keeper.Run(work) })
+	g.Go(func() error { q.prune(work); return nil })
 	return q.listen(work)
+}
+
+// prune removes from the buckets what an earlier life of a queen left there: who lives has beaten by then.
+func (q *Queen) prune(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(messages.LostAfter):
+		q.workers.Prune()
+		q.hives.Prune()
+	}
 }
 
 // waitForStore makes the streams, and says every 5 s why it cannot.
@@ -150,15 +165,14 @@ func (q *Queen) waitForStore(ctx context.Context) error {
 	for {
 		err := q.makeStreams(ctx)
 		if err == nil {
-			q.storeIs(nil)
+			q.store.set("streams", nil)
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if time.Since(said) > 5*time.Second {
-			text := err.Error()
-			q.storeErr.Store(&text)
+			q.store.set("streams", err)
 			q.log.Warn("waiting for the bus and its JetStream", "error", err)
 			said = time.Now()
 		}
@@ -184,28 +198,6 @@ func (q *Queen) makeStreams(ctx context.Context) error {
 		if _, err := q.conn.JetStream().CreateOrUpdateStream(ctx, c); err != nil {
 			return fmt.Errorf("stream %s: %w", c.Name, err)
 		}
-	}
-	return nil
-}
-
-func (q *Queen) storeIs(err error) {
-	if err == nil {
-		q.storeErr.Store(nil)
-		return
-	}
-	text := err.Error()
-	if old := q.storeErr.Swap(&text); old == nil {
-		q.log.Warn("the registry's bucket cannot be written; serving goes on", "error", err)
-	}
-}
-
-// health is "ok", or says what is wrong.
-func (q *Queen) health() error {
-	if !q.conn.Connected() {
-		return messages.Errorf(messages.CodeUnavailable, "health", "no connection to the bus")
-	}
-	if text := q.storeErr.Load(); text != nil {
-		return messages.Errorf(messages.CodeUnavailable, "health", "the store does not work: %s", *text)
 	}
 	return nil
 }

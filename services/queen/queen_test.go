@@ -258,17 +258,6 @@ func TestQueenStoppedBeforeItsServerCame(t *testing.T) {
 	}
 }
 
-func TestStopWorkers(t *testing.T) {
-	w := begin(t)
-	h := w.hive(t)
-	w.ready(t, "w1")
-	w.ready(t, "w2")
-	w.q.stopWorkers(deadline(t))
-	if a, b := recv(t, "a kill", h.killed), recv(t, "a kill", h.killed); a.Worker == b.Worker || a.GraceMillis != 30_000 {
-		t.Errorf("killed %+v, %+v", a, b)
-	}
-}
-
 func TestNewChecks(t *testing.T) {
 	_, err := New(Config{Route: "pigeon"}, nil, nil, nil, nil)
 	wantCode(t, err, messages.CodeBadRequest)

@@ -21,10 +21,6 @@ func (r *relay) control(m bus.Msg) {
 	r.ctls.Deliver(key(messages.Caller(messages.SubjectToken(m.Subject, 2)), messages.SubjectToken(m.Subject, 5)), m)
 }
 
-func (q *Queen) doCancel(_ context.Context, call *bus.Call, req *messages.CancelRequest) (*messages.Done, error) {
-	return &messages.Done{OK: q.relay.ctls.Cancel(key(call.Caller, req.ID), "cancelled by its caller")}, nil
-}
-
 // doInfer answers a NATS client with the frames of a worker's answer, as HTTP does with events.
 func (q *Queen) doInfer(ctx context.Context, call *bus.Call) (any, error) {
 	var req messages.InferRequest
@@ -41,7 +37,7 @@ func (q *Queen) doInfer(ctx context.Context, call *bus.Call) (any, error) {
 	defer done()
 	s := q.conn.NewSender(call.Reply, messages.DoSubject(call.Caller, messages.OpInferCtl)+"."+req.ID)
 	usage, err := q.pass(ctx, &req, s)
-	q.gateway.Observe("bus", req.Task, err)
+	q.metrics.Request("bus", req.Task, err)
 	if err != nil {
 		s.Fail(err)
 	} else {
@@ -93,13 +89,28 @@ func (q *Queen) models() []string {
 	return out
 }
 
-// counts is what /metrics shows of the queen.
+// counts is what /metrics shows of the queen now.
 func (q *Queen) counts() map[string]float64 {
-	running, waiting := q.dispatcher.Counts()
-	return map[string]float64{
-		"rbee_workers": float64(len(q.registry.Workers())), "rbee_hives": float64(len(q.registry.Hives())),
-		"rbee_requests_running": float64(running), "rbee_requests_waiting": float64(waiting),
-		"rbee_retries": float64(q.router.Retries.Load()), "rbee_messages_dropped": float64(q.dropped.Load() + q.conn.Refused()),
-		"rbee_uptime_seconds": time.Since(q.began).Seconds(),
+	running, waiting, broken := q.dispatcher.Counts()
+	by := map[string]float64{}
+	for _, w := range q.registry.Workers() {
+		switch {
+		case w.Suspect != "":
+			by["suspect"]++
+		default:
+			by[string(w.Status)]++
+		}
 	}
+	out := map[string]float64{
+		"rbee_hives": float64(len(q.registry.Hives())), "rbee_jobs_open": float64(q.keeper.Open()), "rbee_breakers_open": float64(broken),
+		"rbee_requests_running": float64(running), "rbee_requests_waiting": float64(waiting),
+		"rbee_messages_dropped": float64(q.dropped.Load() + q.conn.Refused()), "rbee_uptime_seconds": time.Since(q.began).Seconds(),
+	}
+	total := 0.0
+	for _, s := range []string{"starting", "ready", "busy", "draining", "suspect"} {
+		out["rbee_workers_"+s] = by[s]
+		total += by[s]
+	}
+	out["rbee_workers"] = total
+	return out
 }

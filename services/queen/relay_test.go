@@ -106,7 +106,7 @@ func TestRelayCancels(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); w.chat(ctx) }()
 		for deadline := deadline(t); ; {
-			if running, _ := w.q.dispatcher.Counts(); running > 0 {
+			if running, _, _ := w.q.dispatcher.Counts(); running > 0 {
 				break
 			}
 			if deadline.Err() != nil {

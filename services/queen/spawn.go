@@ -3,7 +3,6 @@ package queen
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +13,9 @@ import (
 
 // loadLimit bounds a spawn from the process's start to its first ready beat.
 const loadLimit = 15 * time.Minute
+
+// reportGrace is how long a worker's end may precede its hive's report.
+const reportGrace = 5 * time.Second
 
 // answerGrace is how long a cancelled spawn waits for the hive's answer.
 const answerGrace = 10 * time.Second
@@ -158,23 +160,65 @@ func (q *Queen) askSpawn(ctx context.Context, req *messages.SpawnRequest) (*mess
 	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(answerGrace, cancel) })()
+	gone := q.cancelWithHive(ask, req.Hive, cancel)
 	res := &messages.SpawnResult{}
-	return res, q.conn.Request(ask, messages.HiveSubject(req.Hive, messages.OpSpawn), req, res)
+	err := q.conn.Request(ask, messages.HiveSubject(req.Hive, messages.OpSpawn), req, res)
+	if err != nil && gone() {
+		err = messages.Errorf(messages.CodeUnavailable, messages.OpSpawn, "hive %s is gone", req.Hive).WithHint("rbee events --since 5m")
+	}
+	return res, err
+}
+
+// cancelWithHive cancels as soon as the hive that lives now is gone or another life of it has come. gone
+// says whether that happened, and ends the watching.
+func (q *Queen) cancelWithHive(ctx context.Context, id messages.HiveID, cancel context.CancelFunc) (gone func() bool) {
+	life := func() string {
+		for _, h := range q.registry.Hives() {
+			if h.ID == id {
+				return h.Incarnation + "+"
+			}
+		}
+		return ""
+	}
+	first := life()
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan bool, 1)
+	go func() {
+		for {
+			changed := q.heard.wait()
+			if life() != first {
+				cancel()
+				done <- true
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				done <- false
+				return
+			}
+		}
+	}()
+	return func() bool { stop(); return <-done }
 }
 
 // waitReady follows a worker from starting to ready.
 func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messages.WorkerID, pid int) (*messages.WorkerInfo, error) {
 	limit := time.NewTimer(loadLimit)
 	defer limit.Stop()
+	seen := false
+	var lost <-chan time.Time // it has left the registry, and its hive may still tell why
 	for {
 		changed := q.heard.wait()
-		if w, ok := q.registry.Worker(id); ok && w.PID == pid {
-			switch w.Status {
-			case messages.StatusReady, messages.StatusBusy:
-				return &w.WorkerInfo, nil
-			case messages.StatusStarting:
-				job.Tick("loading "+w.ModelID, int64(w.Progress*100), 100, "%")
-			}
+		w, ok := q.registry.Worker(id)
+		switch ok = ok && w.PID == pid; {
+		case ok && (w.Status == messages.StatusReady || w.Status == messages.StatusBusy):
+			return &w.WorkerInfo, nil
+		case ok && w.Status == messages.StatusStarting:
+			seen = true
+			job.Tick("loading "+w.ModelID, int64(w.Progress*100), 100, "%")
+		case seen && !ok && lost == nil:
+			lost = time.After(reportGrace)
 		}
 		select {
 		case <-changed:
@@ -184,6 +228,11 @@ func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messa
 			}
 			return nil, messages.Errorf(messages.CodeSpawnFailed, messages.OpSpawn, "the worker ended before it was ready: %s", e.cause).
 				WithHint("rbee worker logs %s", id)
+		case <-lost:
+			if _, back := q.registry.Worker(id); !back {
+				return nil, messages.Errorf(messages.CodeSpawnFailed, messages.OpSpawn, "worker %s was lost while it loaded", id).WithHint("rbee events --since 5m")
+			}
+			lost = nil
 		case <-limit.C:
 			return nil, messages.Errorf(messages.CodeTimeout, messages.OpSpawn, "worker %s was not ready within %s", id, loadLimit)
 		case <-ctx.Done():
@@ -265,27 +314,4 @@ func (q *Queen) kill(ctx context.Context, hive messages.HiveID, req *messages.Ki
 		return nil
 	}
 	return err
-}
-
-// stopWorkers drains every worker and ends it, at most DrainTimeout.
-func (q *Queen) stopWorkers(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, w := range q.registry.Workers() {
-		wg.Go(func() {
-			if err := q.stopWorker(ctx, &w.WorkerInfo, q.cfg.DrainTimeout); err != nil && !errors.Is(err, context.Canceled) {
-				q.log.Warn("worker not stopped", "worker", w.ID, "error", err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// stopWorker has the worker's hive signal its process, wait and kill.
-func (q *Queen) stopWorker(ctx context.Context, w *messages.WorkerInfo, grace time.Duration) error {
-	if w.Hive == "" {
-		subject := messages.WorkerSubject(w.ID, w.Incarnation, messages.OpWorkerStop)
-		return q.conn.PublishRaw(subject, "", nil) // started by hand: it is asked, nobody can kill it
-	}
-	q.log.Info("stopping worker", "worker", w.ID, "pid", w.PID)
-	return q.kill(ctx, w.Hive, &messages.KillRequest{Worker: w.ID, PID: w.PID, StartTime: w.StartTime, GraceMillis: grace.Milliseconds()})
 }

@@ -45,8 +45,8 @@ func (w *Worker) admit(req *messages.InferRequest) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.status != messages.StatusReady {
-		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s is %s", info.ID, w.status)
+	if s := w.statusNow(); s != messages.StatusReady {
+		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s is %s", info.ID, s)
 	}
 	if w.paused {
 		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s renews its credentials", info.ID)

@@ -26,15 +26,8 @@ func (w *Worker) listen(ctx context.Context) (leave func(), err error) {
 			ctls.Deliver(request, m)
 		case op == messages.OpInfer:
 			calls.begin(func() { w.inferOnBus(ctx, &ctls, m) })
-		case op == messages.OpInfo && w.mayAnswer(m.Reply):
-			info := w.Info()
-			if data, err := messages.Encode(messages.FormatOf(m.Data), &info); err == nil {
-				_ = w.bulk.PublishRaw(m.Reply, "", data)
-			}
-		case op == messages.OpDrain:
-			w.setStatus(messages.StatusDraining)
-		case op == messages.OpWorkerStop:
-			w.Stop()
+		default:
+			w.command(op, m)
 		}
 	})
 	if err != nil {
@@ -52,6 +45,28 @@ func (w *Worker) listen(ctx context.Context) (leave func(), err error) {
 		}
 	}
 	return leave, nil
+}
+
+// command does what is done at once, and answers with what the worker is then.
+func (w *Worker) command(op string, m bus.Msg) {
+	switch op {
+	case messages.OpInfo:
+	case messages.OpDrain:
+		w.Drain()
+	case messages.OpUndrain:
+		w.Undrain()
+	case messages.OpWorkerStop:
+		w.Stop()
+	default:
+		return
+	}
+	if !w.mayAnswer(m.Reply) {
+		return
+	}
+	info := w.Info()
+	if data, err := messages.Encode(messages.FormatOf(m.Data), &info); err == nil {
+		_ = w.bulk.PublishRaw(m.Reply, "", data)
+	}
 }
 
 // calls are goroutines that work on requests. After end none begins.

@@ -50,6 +50,7 @@ type Worker struct {
 	status   messages.Status
 	progress float64
 	paused   bool // it takes nothing new until its credentials are renewed
+	drained  bool // it takes nothing new until it is told to
 
 	running    sync.WaitGroup
 	inFlight   atomic.Int64
@@ -190,14 +191,38 @@ func (w *Worker) setStatus(s messages.Status) {
 	w.BeatNow()
 }
 
+// Drain has the worker take nothing new, and Undrain take requests again; what it has goes on.
+func (w *Worker) Drain() { w.setDrained(true) }
+
+// Undrain ends a [Worker.Drain]. A worker that stops goes on stopping.
+func (w *Worker) Undrain() { w.setDrained(false) }
+
+func (w *Worker) setDrained(d bool) {
+	w.mu.Lock()
+	w.drained = d
+	w.mu.Unlock()
+	w.BeatNow()
+}
+
+// statusNow is where the worker is in its life; while it is drained it does not say ready. w.mu is held.
+func (w *Worker) statusNow() messages.Status {
+	if w.drained && w.status == messages.StatusReady {
+		return messages.StatusDraining
+	}
+	return w.status
+}
+
 // Health is nil when the worker can serve, else it says why not.
 func (w *Worker) Health() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch w.status {
+	switch w.statusNow() {
 	case messages.StatusStarting:
 		return messages.Errorf(messages.CodeUnavailable, "health", "loading %s, %.0f%%", w.cfg.Model, 100*w.progress)
 	case messages.StatusDraining, messages.StatusStopped:
+		if w.status == messages.StatusReady {
+			return messages.Errorf(messages.CodeUnavailable, "health", "the worker is drained")
+		}
 		return messages.Errorf(messages.CodeUnavailable, "health", "the worker is stopping")
 	default:
 		return nil
@@ -208,7 +233,7 @@ func (w *Worker) Health() error {
 func (w *Worker) Info() messages.WorkerInfo {
 	e, s := w.engine.Info(), w.engine.Stats()
 	w.mu.Lock()
-	status, progress := w.status, w.progress
+	status, progress := w.statusNow(), w.progress
 	w.mu.Unlock()
 	i := messages.WorkerInfo{ID: w.cfg.ID, Incarnation: w.incarnation, Hive: w.cfg.Hive, Models: []messages.ModelInfo{}, ModelID: w.cfg.Model,
 		Device: e.Device, Host: w.host, Port: w.port, PID: os.Getpid(), StartTime: w.startTime, Status: status,

@@ -61,7 +61,7 @@ type Exit struct {
 	StderrTail string `json:"stderr,omitempty"`
 	// At is when the end was noticed, on this machine's clock, UTC.
 	At time.Time `json:"at"`
-	// After is how long the process ran, or for [Watch] how long it was watched.
+	// After is how long the process ran.
 	After time.Duration `json:"after"`
 }
 

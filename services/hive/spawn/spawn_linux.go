@@ -169,7 +169,7 @@ func watch(ctx context.Context, pid int, startTime uint64) (Exit, error) {
 }
 
 func (p *pidfd) follow(ctx context.Context, startTime uint64) (Exit, error) {
-	begin := time.Now()
+	begin := time.Now().Add(-age(startTime))
 	if err := p.await(ctx, unix.POLLIN); err != nil {
 		return Exit{}, messages.Errorf(messages.CodeCancelled, opWatch, "watch of process %d: %w", p.pid, err)
 	}
@@ -182,6 +182,20 @@ func (p *pidfd) follow(ctx context.Context, startTime uint64) (Exit, error) {
 		e.Code, e.Signal = outcome(ws)
 	}
 	return e, nil
+}
+
+// age is how long ago the kernel's tick startTime was; 0 if that cannot be told. The ticks of /proc are
+// hundredths of a second since boot on every system, as /proc/uptime is.
+func age(startTime uint64) time.Duration {
+	var up float64
+	b, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0
+	}
+	if _, err := fmt.Sscan(string(b), &up); err != nil {
+		return 0
+	}
+	return max(0, time.Duration((up-float64(startTime)/100)*float64(time.Second)))
 }
 
 // howItEnded is the wait status of a process that has ended and that somebody else reaps; false if

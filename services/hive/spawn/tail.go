@@ -31,6 +31,9 @@ func lastWords(crash, log string, logFrom int64) string {
 	return excerpt(log, logFrom, 0)
 }
 
+// Tail is the end of a log, at most [TailBytes] of valid UTF-8; "" if it cannot be read.
+func Tail(log string) string { return excerpt(log, 0, 0) }
+
 // excerpt is what path holds from offset from on, at most [TailBytes]: the first head bytes and, for
 // the rest, whole lines from the end. A file that shrank was rotated and is read from its start.
 // Unreadable is "": an exit report does without it.

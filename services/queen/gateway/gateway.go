@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/queen/metrics"
 	"github.com/rbee-project/rbee/services/queen/router"
 )
 
@@ -23,29 +24,46 @@ type Inferer interface {
 
 // Config of a Gateway.
 type Config struct {
-	Infer  Inferer
-	Models func() []string           // public names that can be asked for
-	Health func() error              // nil: bus and registry work
-	Counts func() map[string]float64 // gauges for /metrics
-	Log    *slog.Logger
+	Infer   Inferer
+	Models  func() []string // public names that can be asked for
+	Health  func() Health
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
 }
+
+// Health is what GET /health says: 200 unless Status is [Unavailable].
+type Health struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Degraded means that requests are served, and something else does not work.
+const (
+	OK          = "ok"
+	Degraded    = "degraded"
+	Unavailable = "unavailable"
+)
 
 // Gateway serves HTTP. It is safe for concurrent use.
 type Gateway struct {
-	cfg     Config
-	metrics *metrics
-	began   time.Time
+	cfg   Config
+	began time.Time
+	life  context.Context // ends when answers that still run are broken off
+	end   context.CancelCauseFunc
 }
 
 // New returns a Gateway that does not listen yet.
 func New(cfg Config) *Gateway {
-	return &Gateway{cfg: cfg, metrics: newMetrics(cfg.Counts), began: time.Now()}
+	g := &Gateway{cfg: cfg, began: time.Now()}
+	g.life, g.end = context.WithCancelCause(context.Background())
+	return g
 }
 
-// Observe counts a request that came by another way than HTTP.
-func (g *Gateway) Observe(via, task string, err error) { g.metrics.request(via, task, err) }
+// finishFor is how long requests may go on when the queen stops.
+const finishFor = 5 * time.Second
 
-// Serve answers on ln until ctx ends, then lets requests finish for 5 s.
+// Serve answers on ln until ctx ends, then lets requests finish for 5 s. What still runs then is told so,
+// by an error event where it streams.
 func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: g.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug)}
@@ -53,8 +71,11 @@ func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
-		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishFor+time.Second)
 		defer cancel()
+		defer time.AfterFunc(finishFor, func() {
+			g.end(messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "the queen is stopping"))
+		}).Stop()
 		if srv.Shutdown(c) != nil {
 			_ = srv.Close()
 		}
@@ -70,7 +91,7 @@ func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", g.health)
-	mux.Handle("GET /metrics", g.metrics.handler())
+	mux.Handle("GET /metrics", g.cfg.Metrics.Handler())
 	mux.HandleFunc("GET /v1/models", g.models)
 	mux.HandleFunc("GET /v1/models/{model...}", g.model)
 	mux.HandleFunc("POST /v1/chat/completions", g.infer(messages.TaskChat))
@@ -114,11 +135,11 @@ func loopback(hostport string) bool {
 }
 
 func (g *Gateway) health(w http.ResponseWriter, _ *http.Request) {
-	if err := g.cfg.Health(); err != nil {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
-		return
+	h, status := g.cfg.Health(), http.StatusOK
+	if h.Status == Unavailable {
+		status = http.StatusServiceUnavailable
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	writeJSON(w, status, h)
 }
 
 // model is one entry of OpenAI's model list.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/queen/metrics"
 	"github.com/rbee-project/rbee/services/queen/registry"
 	"github.com/rbee-project/rbee/services/queen/router"
 	"go.uber.org/goleak"
@@ -58,25 +59,27 @@ func port(t *testing.T, f *fake, healthy bool) *httptest.Server {
 	if f.closed == nil {
 		f.closed = make(chan struct{})
 	}
-	d := router.NewDispatcher()
-	d.Changed(registry.Change{Worker: messages.WorkerInfo{ID: "w1", Incarnation: "i1", Status: messages.StatusReady, SlotsTotal: 64,
-		Models: []messages.ModelInfo{{ID: "m"}}}})
+	d := router.NewDispatcher(router.RouteBus, func() bool { return true }, func() {})
+	d.Changed(&registry.Change{Worker: registry.View{Bus: registry.RouteUp, WorkerInfo: messages.WorkerInfo{ID: "w1", Incarnation: "i1",
+		Status: messages.StatusReady, SlotsTotal: 64, Models: []messages.ModelInfo{{ID: "m"}}}}})
+	m := metrics.New(func() map[string]float64 { return map[string]float64{"rbee_workers": 1} })
 	log := slog.New(slog.DiscardHandler)
 	g := New(Config{Log: log,
-		Infer: router.New(router.Config{Dispatcher: d, Bus: f, Route: router.RouteBus, Suspect: func(*messages.WorkerInfo, string) {}, Log: log,
+		Infer: router.New(router.Config{Dispatcher: d, Bus: f, Suspect: func(*messages.WorkerInfo, string) {},
+			Unreachable: func(*messages.WorkerInfo, string, string) {}, Metrics: m, Log: log,
 			Ensure: func(_ context.Context, m string) error {
 				if m == "full" {
 					return messages.Errorf(messages.CodeNoMemory, "spawn", "it does not fit").WithHint("a smaller one")
 				}
 				return messages.Errorf(messages.CodeModelUnknown, "infer", "no %q", m)
 			}}),
-		Models: func() []string { return []string{"m", "org/name:7b"} },
-		Counts: func() map[string]float64 { return map[string]float64{"rbee_workers": 1} },
-		Health: func() error {
+		Models:  func() []string { return []string{"m", "org/name:7b"} },
+		Metrics: m,
+		Health: func() Health {
 			if healthy {
-				return nil
+				return Health{Status: OK}
 			}
-			return messages.Errorf(messages.CodeUnavailable, "health", "no bus")
+			return Health{Status: Unavailable, Reason: "no bus"}
 		}})
 	s := httptest.NewServer(g.Handler())
 	t.Cleanup(s.Close)

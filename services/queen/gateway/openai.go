@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,7 +20,7 @@ func (g *Gateway) infer(task string) http.HandlerFunc {
 		if err == nil {
 			err = g.answer(w, r, req)
 		}
-		g.metrics.request("http", task, err)
+		g.cfg.Metrics.Request("http", task, err)
 	}
 }
 
@@ -53,10 +54,12 @@ func readRequest(w http.ResponseWriter, r *http.Request, task string) (*messages
 // answer writes a worker's answer as it comes. An answer that breaks after its first token ends
 // with an error event and a cut connection, never as if it were complete.
 func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, req *messages.InferRequest) error {
-	ctx := r.Context()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(g.life, func() { cancel(context.Cause(g.life)) })()
 	a, err := g.cfg.Infer.Infer(ctx, req)
 	if err != nil {
-		if ctx.Err() == nil {
+		if r.Context().Err() == nil {
 			writeError(w, messages.AsError(err, req.Task))
 		}
 		return err
@@ -80,7 +83,7 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, req *messages.I
 			}
 			return nil
 		case err != nil:
-			if ctx.Err() != nil {
+			if r.Context().Err() != nil {
 				return messages.Errorf(messages.CodeCancelled, req.Task, "the client is gone")
 			}
 			g.cfg.Log.Warn("answer broke off", "request", req.ID, "worker", a.Worker.ID, "error", err)
@@ -103,7 +106,7 @@ func (g *Gateway) breakOff(w http.ResponseWriter, req *messages.InferRequest, er
 		_ = writeEvent(w, e)
 		_ = http.NewResponseController(w).Flush()
 	}
-	g.metrics.request("http", req.Task, err)
+	g.cfg.Metrics.Request("http", req.Task, err)
 	panic(http.ErrAbortHandler)
 }
 

@@ -14,7 +14,8 @@ const (
 	lateTick  = 3 * time.Second
 )
 
-// Registry owns a Table: one goroutine, Run, touches it. It is safe for concurrent use.
+// Registry owns a Table: one goroutine, Run, touches it. It is safe for concurrent use. Its methods
+// of the same names as [Table]'s pass on what was heard.
 type Registry struct {
 	cmds     chan func(*Table)
 	done     chan struct{}
@@ -34,7 +35,7 @@ func (r *Registry) Run(ctx context.Context) error {
 	t := NewTable()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	last := time.Now()
+	c := clock{last: time.Now(), was: true}
 	for {
 		select {
 		case <-ctx.Done():
@@ -42,13 +43,29 @@ func (r *Registry) Run(ctx context.Context) error {
 		case cmd := <-r.cmds:
 			cmd(t)
 		case <-tick.C:
-			now := time.Now()
-			if !r.online() || now.Sub(last) > tickEvery+lateTick {
-				t.Restart(now)
-			}
-			last = now
-			r.emit(t.Tick(now))
+			r.emit(c.tick(t, time.Now(), r.online()))
 		}
+	}
+}
+
+// clock decides what a tick means.
+type clock struct {
+	last time.Time
+	was  bool // online at the last tick
+}
+
+// tick ages the table, unless the queen itself was away: offline, or stopped.
+func (c *clock) tick(t *Table, now time.Time, online bool) []Change {
+	late := now.Sub(c.last) > tickEvery+lateTick
+	back := online && !c.was
+	c.last, c.was = now, online
+	switch {
+	case !online:
+		return nil
+	case late || back:
+		return append(t.Restart(now), t.Tick(now)...)
+	default:
+		return t.Tick(now)
 	}
 }
 
@@ -65,6 +82,12 @@ func (r *Registry) send(cmd func(*Table)) {
 	}
 }
 
+// tell passes a signal on with the time of its receipt.
+func (r *Registry) tell(fn func(t *Table, now time.Time) []Change) {
+	now := time.Now()
+	r.send(func(t *Table) { r.emit(fn(t, now)) })
+}
+
 // ask runs cmd on the owner's goroutine and waits for it.
 func ask[T any](r *Registry, cmd func(*Table) T) T {
 	got := make(chan T, 1)
@@ -78,34 +101,53 @@ func ask[T any](r *Registry, cmd func(*Table) T) T {
 	}
 }
 
-// Beat, Exited, Suspect and HiveBeat pass on what was heard; see [Table].
+// Beat takes a checked heartbeat.
 func (r *Registry) Beat(b *messages.Heartbeat) {
-	now := time.Now()
-	r.send(func(t *Table) { r.emit(t.Beat(b, now)) })
+	r.tell(func(t *Table, now time.Time) []Change { return t.Beat(b, now) })
 }
 
 // HiveBeat takes a hive's inventory.
 func (r *Registry) HiveBeat(b *messages.HiveBeat) {
-	now := time.Now()
-	r.send(func(t *Table) { r.emit(t.HiveBeat(b, now)) })
+	r.tell(func(t *Table, now time.Time) []Change { return t.HiveBeat(b, now) })
 }
 
 // Exited takes a hive's report of a process that ended.
 func (r *Registry) Exited(e *messages.WorkerExited, cause string) {
-	now := time.Now()
-	r.send(func(t *Table) { r.emit(t.Exited(e, cause, now)) })
+	r.tell(func(t *Table, now time.Time) []Change { return t.Exited(e, cause, now) })
 }
 
-// Suspect keeps one life of a worker from being picked until it beats.
+// Gone takes a hive's word that it has no such process.
+func (r *Registry) Gone(e *messages.WorkerExited) {
+	r.tell(func(t *Table, now time.Time) []Change { return t.Gone(e, now) })
+}
+
+// Suspect keeps one life of a worker from being picked until it beats or answers.
 func (r *Registry) Suspect(id messages.WorkerID, incarnation, cause string) {
-	r.send(func(t *Table) { r.emit(t.Suspect(id, incarnation, cause)) })
+	r.tell(func(t *Table, now time.Time) []Change { return t.Suspect(id, incarnation, cause, now) })
+}
+
+// Failed takes a request's word that one route to a worker does not answer.
+func (r *Registry) Failed(id messages.WorkerID, incarnation, route, cause string) {
+	r.tell(func(t *Table, now time.Time) []Change { return t.Failed(id, incarnation, route, cause, now) })
+}
+
+// Probed takes the outcome of a probe.
+func (r *Registry) Probed(p Probed) {
+	r.tell(func(t *Table, now time.Time) []Change { return t.Probed(p, now) })
+}
+
+// Disconnected takes the server's word that a connection of a worker has ended.
+func (r *Registry) Disconnected(id messages.WorkerID, reason string) {
+	r.tell(func(t *Table, now time.Time) []Change { return t.Disconnected(id, reason, now) })
+}
+
+// HiveDisconnected takes the server's word that a hive's connection has ended.
+func (r *Registry) HiveDisconnected(id messages.HiveID, reason string) {
+	r.tell(func(t *Table, now time.Time) []Change { return t.HiveDisconnected(id, reason, now) })
 }
 
 // Restart starts every clock anew.
-func (r *Registry) Restart() {
-	now := time.Now()
-	r.send(func(t *Table) { t.Restart(now) })
-}
+func (r *Registry) Restart() { r.tell((*Table).Restart) }
 
 // Workers is everybody, sorted by id.
 func (r *Registry) Workers() []View { return ask(r, (*Table).Workers) }
@@ -122,3 +164,6 @@ func (r *Registry) Worker(id messages.WorkerID) (View, bool) {
 
 // Hives is every hive, sorted by id.
 func (r *Registry) Hives() []messages.HiveInfo { return ask(r, (*Table).Hives) }
+
+// BusSuspect says why the bus is suspect, "" if it is not.
+func (r *Registry) BusSuspect() string { return ask(r, (*Table).BusSuspect) }

@@ -11,48 +11,30 @@ import (
 	"github.com/rbee-project/rbee/messages"
 )
 
-// Kinds of [Change], and of the events that the queen makes of them.
-const (
-	WorkerStarting = "worker.starting"
-	WorkerReady    = "worker.ready"
-	WorkerDraining = "worker.draining"
-	WorkerSuspect  = "worker.suspect"
-	WorkerLost     = "worker.lost"    // fell silent, or its process ended
-	WorkerStopped  = "worker.stopped" // said goodbye
-	HiveUp         = "hive.up"
-	HiveLost       = "hive.lost"
-)
-
-// Change is something that happened to a worker or a hive, with its cause.
-type Change struct {
-	Kind   string
-	Worker messages.WorkerInfo // for worker kinds
-	Hive   messages.HiveID     // for hive kinds
-	// Inventory is set when the hive's KV key should be written.
-	Inventory *messages.HiveInfo
-	Cause     string
-	// Identity is true when address, model, status or process changed: what the KV bucket holds.
-	Identity bool
-}
-
-// View is a worker as routing sees it.
-type View struct {
-	messages.WorkerInfo
-	Suspect bool // not picked until it beats
-}
-
 type worker struct {
 	info    messages.WorkerInfo
 	seq     uint64
-	heard   time.Time
-	suspect string // cause, or ""
+	heard   time.Time // its last beat or answer
+	suspect string    // cause, or ""
+	silent  bool      // suspect for its silence alone
+	cut     bool      // the server told that its connection ended; not heard since
 	stored  time.Time
+
+	bus, direct RouteState
+	directWas   bool // its port has answered: the address is its own
+	probing     bool
+	due         time.Time // of the next probe, should one be needed
+	probes      int       // that failed in a row
 }
 
-type hive struct {
-	info   messages.HiveInfo
-	heard  time.Time
-	stored time.Time
+func (w *worker) view() View {
+	return View{WorkerInfo: w.info, Suspect: w.suspect, Bus: w.bus, Direct: w.direct}
+}
+
+// life is one incarnation and when it last beat.
+type life struct {
+	incarnation string
+	at          time.Time
 }
 
 // Table is not safe for concurrent use. Every method takes the time of receipt; the sender's clock
@@ -60,19 +42,22 @@ type hive struct {
 type Table struct {
 	workers map[messages.WorkerID]*worker
 	hives   map[messages.HiveID]*hive
-	dead    map[string]time.Time // incarnations that ended: their late beats change nothing
+	dead    map[string]time.Time       // incarnations that ended: their late beats change nothing
+	last    map[messages.WorkerID]life // the latest of each id
+	mass    string                     // why the bus is suspect, or ""
 }
 
-// restore is how often a worker's KV key is written again although nothing changed: the bucket
-// forgets after 10 minutes.
+// restore is how often a KV key is written again although nothing changed: the bucket forgets
+// after 10 minutes.
 const restore = 4 * time.Minute
 
-// deadKept is how long an ended incarnation is remembered.
+// deadKept is how long an ended incarnation, and the last of an id, is remembered.
 const deadKept = 10 * time.Minute
 
 // NewTable is empty.
 func NewTable() *Table {
-	return &Table{workers: map[messages.WorkerID]*worker{}, hives: map[messages.HiveID]*hive{}, dead: map[string]time.Time{}}
+	return &Table{workers: map[messages.WorkerID]*worker{}, hives: map[messages.HiveID]*hive{}, dead: map[string]time.Time{},
+		last: map[messages.WorkerID]life{}}
 }
 
 // Beat takes a checked heartbeat. A beat of an incarnation that ended, or older than the last one,
@@ -85,9 +70,13 @@ func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 	}
 	w := t.workers[in.ID]
 	var out []Change
+	// A life that only fell silent may be back, but not once another has taken its id.
+	if before, known := t.last[in.ID]; known && before.incarnation != in.Incarnation {
+		t.dead[before.incarnation] = now
+	}
+	t.last[in.ID] = life{in.Incarnation, now}
 	if w != nil && w.info.Incarnation != in.Incarnation {
-		t.dead[w.info.Incarnation] = now
-		out = append(out, t.end(w, WorkerLost, "replaced by a new process of the same id"))
+		out = append(out, t.lose(w, LossReplaced, "replaced by a new process of the same id"))
 		w = nil
 	}
 	if w != nil && b.Seq <= w.seq {
@@ -101,103 +90,107 @@ func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 		}
 		return out
 	}
-	if w == nil {
-		w = &worker{}
+	fresh := w == nil
+	if fresh {
+		w = &worker{bus: RouteUp, due: now}
 		t.workers[in.ID] = w
 	}
+	return append(out, t.take(w, b, fresh, now))
+}
+
+// take lets a living worker's beat in.
+func (t *Table) take(w *worker, b *messages.Heartbeat, fresh bool, now time.Time) Change {
 	old, wasSuspect := w.info, w.suspect != ""
-	w.info, w.seq, w.heard, w.suspect = in, b.Seq, now, ""
-	c := Change{Worker: in, Kind: kindOf(in.Status), Identity: identityChanged(&old, &in) || now.Sub(w.stored) >= restore}
-	if phase(old.Status) == phase(in.Status) && !wasSuspect {
+	w.info, w.seq = b.Worker, b.Seq
+	if old.Host != w.info.Host || old.Port != w.info.Port {
+		w.direct, w.directWas, w.due = RouteUnknown, false, now
+	}
+	w.alive(now)
+	c := Change{Kind: kindOf(w.info.Status), Identity: identityChanged(&old, &w.info) || now.Sub(w.stored) >= restore,
+		Watch: fresh && w.info.Hive != ""}
+	if phase(old.Status) == phase(w.info.Status) && !wasSuspect {
 		c.Kind = ""
 	}
 	if wasSuspect {
 		c.Cause = "it beats again"
+		w.due = now // what is in doubt is asked at once
 	}
 	if c.Identity {
 		w.stored = now
 	}
-	return append(out, c)
+	c.Probe = w.probe(now)
+	c.Worker = w.view()
+	return c
+}
+
+// alive takes a sign of life.
+func (w *worker) alive(now time.Time) {
+	if now.After(w.heard) { // a beat may have waited while the clocks were started anew
+		w.heard = now
+	}
+	w.suspect, w.silent, w.cut = "", false, false
 }
 
 // Exited takes a hive's report. It ends the worker only if the process is the one that is known. A
 // report may overtake the last beats, which come by another connection.
 func (t *Table) Exited(e *messages.WorkerExited, cause string, now time.Time) []Change {
+	return t.gone(e, LossExit, cause, now)
+}
+
+// Gone is a hive's word that it has no such process.
+func (t *Table) Gone(e *messages.WorkerExited, now time.Time) []Change {
+	return t.gone(e, LossGone, "its process is gone", now)
+}
+
+func (t *Table) gone(e *messages.WorkerExited, why Loss, cause string, now time.Time) []Change {
 	w := t.workers[e.Worker]
-	if w == nil && e.Incarnation != "" {
+	if e.Incarnation != "" && (w == nil || w.info.Incarnation != e.Incarnation) {
 		t.dead[e.Incarnation] = now
 	}
 	if w == nil || w.info.PID != e.PID || w.info.StartTime != e.StartTime {
 		return nil
 	}
 	t.dead[w.info.Incarnation] = now
-	return []Change{t.end(w, WorkerLost, cause)}
+	return []Change{t.lose(w, why, cause)}
 }
 
-// Suspect keeps one life of a worker from being picked until it beats.
-func (t *Table) Suspect(id messages.WorkerID, incarnation, cause string) []Change {
+// Suspect keeps one life of a worker from being picked until it beats or answers.
+func (t *Table) Suspect(id messages.WorkerID, incarnation, cause string, now time.Time) []Change {
 	w := t.workers[id]
-	if w == nil || w.info.Incarnation != incarnation || w.suspect != "" {
+	if w == nil || w.info.Incarnation != incarnation {
 		return nil
 	}
-	w.suspect = cause
-	return []Change{{Kind: WorkerSuspect, Worker: w.info, Cause: cause}}
+	return w.doubt(DoubtRequest, cause, now)
 }
 
-// HiveBeat takes a hive's inventory.
-func (t *Table) HiveBeat(b *messages.HiveBeat, now time.Time) []Change {
-	h := t.hives[b.Hive.ID]
-	c := Change{Hive: b.Hive.ID}
-	if h == nil {
-		h = &hive{}
-		t.hives[b.Hive.ID] = h
-		c.Kind = HiveUp
+// doubt makes w suspect, and has it asked at once.
+func (w *worker) doubt(why Doubt, cause string, now time.Time) []Change {
+	if w.suspect != "" {
+		w.silent = false
+		return nil
 	}
-	old := h.info
-	h.info, h.heard = b.Hive, now
-	if !slices.Equal(old.Models, b.Hive.Models) || !slices.Equal(old.Engines, b.Hive.Engines) || now.Sub(h.stored) >= restore {
-		h.stored, c.Inventory = now, &b.Hive
-	}
+	w.suspect, w.due = cause, now
+	c := Change{Kind: WorkerSuspect, Doubt: why, Cause: cause, Probe: w.probe(now)}
+	c.Worker = w.view()
 	return []Change{c}
 }
 
-// Tick ages everything: silence of [messages.SuspectAfter] makes suspect, of [messages.LostAfter]
-// lost. Who only fell silent is not remembered as dead: a machine that slept beats again.
-func (t *Table) Tick(now time.Time) []Change {
-	var out []Change
-	for _, w := range t.sorted() {
-		switch silent := now.Sub(w.heard); {
-		case silent >= messages.LostAfter:
-			out = append(out, t.end(w, WorkerLost, "silent for "+silent.Round(time.Second).String()))
-		case silent >= messages.SuspectAfter:
-			out = append(out, t.Suspect(w.info.ID, w.info.Incarnation, "silent for "+silent.Round(time.Second).String())...)
-		}
+// Disconnected takes the server's word that a connection of worker id has ended. It may be back at
+// once, so the worker is suspect, not lost.
+func (t *Table) Disconnected(id messages.WorkerID, reason string, now time.Time) []Change {
+	w := t.workers[id]
+	if w == nil {
+		return nil
 	}
-	for id, h := range t.hives {
-		if now.Sub(h.heard) >= messages.LostAfter {
-			delete(t.hives, id)
-			out = append(out, Change{Kind: HiveLost, Hive: id, Cause: "silent"})
-		}
-	}
-	maps.DeleteFunc(t.dead, func(_ string, at time.Time) bool { return now.Sub(at) > deadKept })
-	return out
-}
-
-// Restart starts every clock anew: after the queen's own connection was down, silence says nothing.
-func (t *Table) Restart(now time.Time) {
-	for _, w := range t.workers {
-		w.heard = now
-	}
-	for _, h := range t.hives {
-		h.heard = now
-	}
+	w.cut = true
+	return w.doubt(DoubtDisconnect, "its connection ended: "+reason, now)
 }
 
 // Workers is everybody, sorted by id.
 func (t *Table) Workers() []View {
 	out := make([]View, 0, len(t.workers))
 	for _, w := range t.sorted() {
-		out = append(out, View{WorkerInfo: w.info, Suspect: w.suspect != ""})
+		out = append(out, w.view())
 	}
 	return out
 }
@@ -208,17 +201,7 @@ func (t *Table) Worker(id messages.WorkerID) (View, bool) {
 	if w == nil {
 		return View{}, false
 	}
-	return View{WorkerInfo: w.info, Suspect: w.suspect != ""}, true
-}
-
-// Hives is every hive, sorted by id.
-func (t *Table) Hives() []messages.HiveInfo {
-	out := make([]messages.HiveInfo, 0, len(t.hives))
-	for _, h := range t.hives {
-		out = append(out, h.info)
-	}
-	slices.SortFunc(out, func(a, b messages.HiveInfo) int { return cmp.Compare(a.ID, b.ID) })
-	return out
+	return w.view(), true
 }
 
 func (t *Table) sorted() []*worker {
@@ -227,7 +210,13 @@ func (t *Table) sorted() []*worker {
 
 func (t *Table) end(w *worker, kind, cause string) Change {
 	delete(t.workers, w.info.ID)
-	return Change{Kind: kind, Worker: w.info, Cause: cause, Identity: true}
+	return Change{Kind: kind, Worker: w.view(), Cause: cause, Identity: true}
+}
+
+func (t *Table) lose(w *worker, why Loss, cause string) Change {
+	c := t.end(w, WorkerLost, cause)
+	c.Loss = why
+	return c
 }
 
 // phase folds ready and busy: a worker changes between them with every request.

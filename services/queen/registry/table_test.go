@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +20,9 @@ func exited(pid int, start uint64, inc string) *messages.WorkerExited {
 	return &messages.WorkerExited{Worker: "w1", Hive: "h1", PID: pid, StartTime: start, Incarnation: inc}
 }
 
+// sec is the moment s seconds after epoch.
+func sec(s float64) time.Time { return epoch.Add(time.Duration(s * float64(time.Second))) }
+
 // step is what is heard at second at; want lists the kinds of change that follow, "" for a plain beat and
 // a * behind those that the bucket gets.
 type step struct {
@@ -38,12 +40,18 @@ func exit(pid int, start uint64, inc string) func(*Table, time.Time) []Change {
 }
 
 func suspect(inc string) func(*Table, time.Time) []Change {
-	return func(t *Table, _ time.Time) []Change { return t.Suspect("w1", inc, "no answer") }
+	return func(t *Table, now time.Time) []Change { return t.Suspect("w1", inc, "no answer", now) }
 }
+
+func gone(pid int, start uint64, inc string) func(*Table, time.Time) []Change {
+	return func(t *Table, now time.Time) []Change { return t.Gone(exited(pid, start, inc), now) }
+}
+
+func cut(t *Table, now time.Time) []Change { return t.Disconnected("w1", "stale", now) }
 
 func tick(t *Table, now time.Time) []Change { return t.Tick(now) }
 
-func restart(t *Table, now time.Time) []Change { t.Restart(now); return nil }
+func restart(t *Table, now time.Time) []Change { return t.Restart(now) }
 
 func kinds(cs []Change) string {
 	var out []string
@@ -95,6 +103,18 @@ func TestTable(t *testing.T) {
 		"its goodbye ends the old one": {[]step{{0, hear("a", 9, ready), "worker.ready*"}, {1, hear("b", 1, stopped), "worker.lost*"}}, false},
 		"suspected on the way": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, suspect("b"), ""}, {1, suspect("a"), "worker.suspect"},
 			{1, suspect("a"), ""}, {2, hear("a", 2, ready), "worker.ready"}}, true},
+		"beats after goodbye": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, hear("a", 2, stopped), "worker.stopped*"}, {2, hear("a", 3, ready), ""},
+			{3, hear("a", 4, stopped), ""}, {4, hear("a", 1, ready), ""}}, false},
+		"an older goodbye": {[]step{{0, hear("a", 5, ready), "worker.ready*"}, {1, hear("a", 4, stopped), ""}}, true},
+		"it is gone":       {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, gone(100, 7, "a"), "worker.lost*"}, {2, hear("a", 2, ready), ""}}, false},
+		"another is gone":  {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, gone(101, 7, ""), ""}, {1, gone(100, 8, ""), ""}}, true},
+		"a report of a life that is not the known one": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, exit(200, 9, "b"), ""},
+			{2, hear("b", 1, ready), ""}, {3, hear("a", 2, ready), ""}}, true},
+		"the connection ended":   {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, cut, "worker.suspect"}, {2, cut, ""}, {3, hear("a", 2, ready), "worker.ready"}}, true},
+		"of nobody":              {[]step{{0, cut, ""}, {1, suspect("a"), ""}, {2, gone(100, 7, ""), ""}}, false},
+		"a suspect says goodbye": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, suspect("a"), "worker.suspect"}, {2, hear("a", 2, stopped), "worker.stopped*"}}, false},
+		"suspect long before it is silent": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {1, suspect("a"), "worker.suspect"}, {12, tick, ""}, {19.9, tick, ""},
+			{20, tick, "worker.lost*"}}, false},
 		"the queen was away": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {100, restart, ""}, {100, tick, ""}, {111.9, tick, ""},
 			{112, tick, "worker.suspect"}, {120, tick, "worker.lost*"}}, false},
 		"stored again every 4 minutes": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {239, hear("a", 2, ready), ""}, {240, hear("a", 3, ready), "*"},
@@ -103,7 +123,7 @@ func TestTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			table := NewTable()
 			for i, s := range tc.steps {
-				got := kinds(s.do(table, epoch.Add(time.Duration(s.at*float64(time.Second)))))
+				got := kinds(s.do(table, sec(s.at)))
 				if got != s.want {
 					t.Errorf("step %d at %v s: %q, want %q", i, s.at, got, s.want)
 				}
@@ -112,6 +132,86 @@ func TestTable(t *testing.T) {
 				t.Errorf("lives: %v", lives)
 			}
 		})
+	}
+}
+
+// TestTheLastLifeKeepsTheID: a fell silent, or refused, and was not remembered as dead; then b took its id.
+func TestTheLastLifeKeepsTheID(t *testing.T) {
+	for name, late := range map[string]*messages.Heartbeat{
+		"a late beat":    beat("a", 2, ready),
+		"a late goodbye": beat("a", 2, stopped),
+	} {
+		table := NewTable()
+		table.Beat(beat("a", 1, ready), sec(0))
+		table.Tick(sec(20))
+		table.Beat(beat("b", 1, ready), sec(21))
+		if got := kinds(table.Beat(late, sec(22))); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+		table.Beat(beat("b", 2, ready), sec(23))
+		if v, _ := table.Worker("w1"); v.Incarnation != "b" {
+			t.Errorf("%s: %q lives", name, v.Incarnation)
+		}
+	}
+}
+
+func TestLosses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do    func(*Table, time.Time) []Change
+		loss  Loss
+		cause string
+	}{
+		"exit":     {exit(100, 7, "a"), LossExit, "exit 1"},
+		"gone":     {gone(100, 7, "a"), LossGone, "its process is gone"},
+		"replaced": {hear("b", 1, ready), LossReplaced, "replaced by a new process of the same id"},
+		"silence":  {tick, LossSilence, "silent for 20s"},
+		"goodbye":  {hear("a", 2, stopped), "", "it stopped"},
+	} {
+		table := NewTable()
+		table.Beat(beat("a", 1, ready), sec(0))
+		c := tc.do(table, sec(20))[0]
+		if c.Loss != tc.loss || c.Cause != tc.cause || c.Worker.Incarnation != "a" {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do    func(*Table, time.Time) []Change
+		doubt Doubt
+		cause string
+	}{
+		"silence":    {tick, DoubtSilence, "silent for 13s"},
+		"disconnect": {cut, DoubtDisconnect, "its connection ended: stale"},
+		"request":    {suspect("a"), DoubtRequest, "no answer"},
+	} {
+		table := NewTable()
+		table.Beat(beat("a", 1, ready), sec(0))
+		c := tc.do(table, sec(13))[0]
+		if c.Kind != WorkerSuspect || c.Doubt != tc.doubt || c.Cause != tc.cause || c.Worker.Suspect != tc.cause {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+func TestWatchOnTheFirstBeat(t *testing.T) {
+	table := NewTable()
+	watch := func(inc string, seq uint64, hive messages.HiveID) bool {
+		b := beat(inc, seq, ready)
+		b.Worker.Hive = hive
+		cs := table.Beat(b, sec(0))
+		return cs[len(cs)-1].Watch
+	}
+	for i, tc := range []struct {
+		inc  string
+		seq  uint64
+		hive messages.HiveID
+		want bool
+	}{{"a", 1, "h1", true}, {"a", 2, "h1", false}, {"b", 1, "h1", true}, {"b", 2, "h1", false}, {"c", 1, "", false}} {
+		if got := watch(tc.inc, tc.seq, tc.hive); got != tc.want {
+			t.Errorf("beat %d: watch %v", i, got)
+		}
 	}
 }
 
@@ -137,41 +237,6 @@ func TestWhatTheBucketHolds(t *testing.T) {
 	b.Worker.SlotsUsed, b.Worker.TokensPerSecond, b.Worker.Steps = 2, 9, 9
 	if got := kinds(table.Beat(b, epoch)); got != "" {
 		t.Errorf("load: %q", got)
-	}
-}
-
-func TestHives(t *testing.T) {
-	table := NewTable()
-	say := func(at time.Duration, models ...string) string {
-		out := ""
-		for _, c := range table.HiveBeat(&messages.HiveBeat{Hive: messages.HiveInfo{ID: "h1", Models: models}}, epoch.Add(at)) {
-			out += fmt.Sprintf("%s %v", c.Kind, c.Inventory != nil)
-		}
-		return out
-	}
-	for i, s := range []struct {
-		at     time.Duration
-		models []string
-		want   string
-	}{
-		{0, []string{"m"}, "hive.up true"}, {5 * time.Second, []string{"m"}, " false"}, {6 * time.Second, []string{"m", "n"}, " true"},
-		{7 * time.Second, []string{"m", "n"}, " false"}, {7*time.Second + restore, []string{"m", "n"}, " true"},
-	} {
-		if got := say(s.at, s.models...); got != s.want {
-			t.Errorf("beat %d: %q, want %q", i, got, s.want)
-		}
-	}
-	last := epoch.Add(7*time.Second + restore)
-	if got := table.Tick(last.Add(messages.LostAfter - 1)); len(got) > 0 {
-		t.Errorf("lost too early: %+v", got)
-	}
-	table.Restart(last.Add(time.Hour))
-	if got := table.Tick(last.Add(time.Hour)); len(got) > 0 {
-		t.Errorf("lost after the queen was away: %+v", got)
-	}
-	got := table.Tick(last.Add(time.Hour + messages.LostAfter))
-	if len(got) != 1 || got[0].Kind != HiveLost || len(table.Hives()) != 0 {
-		t.Errorf("got %+v, hives %v", got, table.Hives())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,11 +13,16 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
+	"golang.org/x/sync/singleflight"
 )
 
 // Direct is the route over the worker's HTTP port.
-type Direct struct{ client *http.Client }
+type Direct struct {
+	client *http.Client
+	asking singleflight.Group
+}
 
 // NewDirect returns a Direct with connections of its own; Close ends the idle ones.
 func NewDirect() *Direct {
@@ -24,6 +30,26 @@ func NewDirect() *Direct {
 		DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, DisableCompression: true,
 	}}}
+}
+
+// errTransport is the cause of errors that are not the worker's own word.
+var errTransport = errors.New("the worker's port does not answer")
+
+// unreachable says whether err means that a route failed, not that the worker refused.
+func unreachable(err error) bool {
+	return errors.Is(err, errTransport) || errors.Is(err, bus.ErrNobody)
+}
+
+// failure is an error of the route.
+func failure(code messages.Code, format string, args ...any) *messages.Error {
+	e := messages.Errorf(code, messages.OpInfer, format, args...)
+	e.Err = errTransport
+	return e
+}
+
+// address is the worker's HTTP port, with a path.
+func address(w *messages.WorkerInfo, path string) string {
+	return "http://" + net.JoinHostPort(w.Host, strconv.Itoa(w.Port)) + path
 }
 
 // Name is "direct".
@@ -40,29 +66,32 @@ func (d *Direct) Open(ctx context.Context, w *messages.WorkerInfo, req *messages
 		return nil, err
 	}
 	asked := ctx // it bounds the opening; the answer lives on until Close
-	ctx, cancel := context.WithCancel(context.WithoutCancel(asked))
-	defer context.AfterFunc(asked, cancel)()
-	url := "http://" + net.JoinHostPort(w.Host, strconv.Itoa(w.Port)) + "/v1/infer"
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(asked))
+	defer context.AfterFunc(asked, func() { cancel(context.Cause(asked)) })()
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, address(w, "/v1/infer"), bytes.NewReader(body))
 	if err != nil {
-		cancel()
+		cancel(nil)
 		return nil, messages.Errorf(messages.CodeInternal, messages.OpInfer, "%w", err)
 	}
 	post.Header.Set("Content-Type", "application/json")
-	resp, err := d.client.Do(post)
+	s := &direct{ctx: ctx, cancel: cancel, quiet: d.watch(w, cancel)}
+	resp, err := d.client.Do(post) //nolint:bodyclose // s.Close closes it
 	if err != nil {
-		cancel()
+		s.Close()
+		if cause := context.Cause(ctx); ctx.Err() != nil && asked.Err() == nil && !errors.Is(cause, context.Canceled) {
+			return nil, cause // it fell silent
+		}
 		if asked.Err() != nil {
 			return nil, ended(asked)
 		}
-		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "worker %s does not answer over HTTP: %v", w.ID, err)
+		return nil, failure(messages.CodeUnavailable, "worker %s does not answer over HTTP: %v", w.ID, err)
 	}
+	s.body = resp.Body
+	s.quiet.heard()
 	if resp.StatusCode != http.StatusOK {
-		defer cancel()
-		defer resp.Body.Close()
+		defer s.Close()
 		return nil, httpError(resp)
 	}
-	s := &direct{body: resp.Body, cancel: cancel}
 	if req.Stream {
 		s.lines = bufio.NewReaderSize(resp.Body, 64<<10)
 	}
@@ -77,12 +106,14 @@ func httpError(resp *http.Response) error {
 	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&e) == nil && e.Error != nil && e.Error.Code != "" {
 		return e.Error
 	}
-	return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "the worker answers %s", resp.Status)
+	return failure(messages.CodeUnavailable, "the worker answers %s", resp.Status)
 }
 
 type direct struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	quiet  *quiet
 	body   io.ReadCloser
-	cancel context.CancelFunc
 	lines  *bufio.Reader // nil: one JSON object
 	usage  messages.Usage
 	over   error
@@ -94,12 +125,15 @@ func (s *direct) Next(ctx context.Context) ([]byte, error) {
 	if s.over != nil {
 		return nil, s.over
 	}
-	stop := context.AfterFunc(ctx, s.cancel)
+	stop := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
 	defer stop()
 	o, err := s.read()
 	if err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = ended(ctx)
+		case s.ctx.Err() != nil && !errors.Is(err, io.EOF):
+			err = context.Cause(s.ctx) // it fell silent
 		}
 		s.over = err
 	}
@@ -114,8 +148,9 @@ func (s *direct) read() ([]byte, error) {
 	for {
 		line, err := s.lines.ReadBytes('\n')
 		if err != nil {
-			return nil, messages.Errorf(messages.CodeStreamBroken, messages.OpInfer, "the worker's connection broke: %v", err) // not wrapped: an io.EOF would say complete
+			return nil, failure(messages.CodeStreamBroken, "the worker's connection broke: %v", err) // not wrapped: an io.EOF would say complete
 		}
+		s.quiet.heard()
 		line = bytes.TrimRight(line, "\r\n")
 		if name, ok := bytes.CutPrefix(line, []byte("event: ")); ok {
 			event = string(name)
@@ -150,7 +185,7 @@ func (s *direct) read() ([]byte, error) {
 func (s *direct) readWhole() ([]byte, error) {
 	o, err := io.ReadAll(io.LimitReader(s.body, 64<<20))
 	if err != nil {
-		return nil, messages.Errorf(messages.CodeStreamBroken, messages.OpInfer, "the worker's connection broke: %v", err)
+		return nil, failure(messages.CodeStreamBroken, "the worker's connection broke: %v", err)
 	}
 	var u struct{ Usage messages.Usage }
 	_ = json.Unmarshal(o, &u)
@@ -161,6 +196,9 @@ func (s *direct) readWhole() ([]byte, error) {
 func (s *direct) Usage() messages.Usage { return s.usage }
 
 func (s *direct) Close() {
-	s.cancel()
-	_ = s.body.Close()
+	s.quiet.stop()
+	s.cancel(nil)
+	if s.body != nil {
+		_ = s.body.Close()
+	}
 }

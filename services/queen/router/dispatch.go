@@ -19,6 +19,10 @@ const (
 // Dispatcher owns what runs where and who waits. What it knows of workers it is told by Changed. It is
 // safe for concurrent use.
 type Dispatcher struct {
+	route  string
+	online func() bool
+	opened func() // told when a breaker opens
+
 	mu      sync.Mutex
 	serving map[string]map[messages.WorkerID]*registry.View // by model
 	life    map[string]*life                                // by incarnation
@@ -30,16 +34,19 @@ type life struct {
 	running map[*Lease]bool
 	picks   uint64
 	busy    time.Time // until
+	breaker breaker
 }
 
 type waiter struct {
-	failed map[string]bool
+	failed map[string]Ways
 	got    chan *Lease // buffered, one
 }
 
 // Lease is a slot of a worker, by our count. Release it.
 type Lease struct {
 	Worker messages.WorkerInfo
+	// Ways are the routes that may be tried.
+	Ways Ways
 	// Ctx ends, with [messages.CodeUnavailable] as its cause, when the worker leaves the registry.
 	Ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -47,15 +54,17 @@ type Lease struct {
 	model  string
 }
 
-// NewDispatcher knows no worker yet.
-func NewDispatcher() *Dispatcher {
-	return &Dispatcher{serving: map[string]map[messages.WorkerID]*registry.View{}, life: map[string]*life{}, waiting: map[string][]*waiter{}}
+// NewDispatcher knows no worker yet. route is [RouteAuto], …; online says whether the queen's own
+// connection to the bus is up, opened is told of breakers that open.
+func NewDispatcher(route string, online func() bool, opened func()) *Dispatcher {
+	return &Dispatcher{route: route, online: online, opened: opened, serving: map[string]map[messages.WorkerID]*registry.View{},
+		life: map[string]*life{}, waiting: map[string][]*waiter{}}
 }
 
 // Acquire waits for a slot of model, first come first served, until ctx ends. failed holds the
-// incarnations where this request failed before. Errors: [messages.CodeNoWorker] when nobody
+// incarnations where this request failed before, and how. Errors: [messages.CodeNoWorker] when nobody
 // serves the model, [messages.CodeBusy] when too many wait, or ctx ends first.
-func (d *Dispatcher) Acquire(ctx context.Context, model string, failed map[string]bool) (*Lease, error) {
+func (d *Dispatcher) Acquire(ctx context.Context, model string, failed map[string]Ways) (*Lease, error) {
 	d.mu.Lock()
 	if len(d.waiting[model]) >= MaxWaiting {
 		d.mu.Unlock()
@@ -75,12 +84,16 @@ func (d *Dispatcher) Acquire(ctx context.Context, model string, failed map[strin
 	case l := <-w.got:
 		return w.answer(l, model)
 	case <-ctx.Done():
-		d.giveUp(model, w)
-		if ctx.Err() == context.DeadlineExceeded {
-			return nil, messages.Errorf(messages.CodeBusy, messages.OpInfer, "no slot of %s became free in time", model).
-				WithHint("try again later, or start another worker")
+		answers := d.giveUp(model, w)
+		switch {
+		case ctx.Err() != context.DeadlineExceeded:
+			return nil, ended(ctx)
+		case !answers:
+			return nil, messages.Errorf(messages.CodeNoWorker, messages.OpInfer, "no worker of %s answers", model).
+				WithHint("rbee worker list shows them, rbee events what happened")
 		}
-		return nil, ended(ctx)
+		return nil, messages.Errorf(messages.CodeBusy, messages.OpInfer, "no slot of %s became free in time", model).
+			WithHint("try again later, or start another worker")
 	}
 }
 
@@ -91,21 +104,26 @@ func (w *waiter) answer(l *Lease, model string) (*Lease, error) {
 	return l, nil
 }
 
-// giveUp takes a waiter out of the line; a slot that it got meanwhile goes to the next.
-func (d *Dispatcher) giveUp(model string, w *waiter) {
+// giveUp takes a waiter out of the line; a slot that it got meanwhile goes to the next. It says whether
+// any worker of the model can be reached.
+func (d *Dispatcher) giveUp(model string, w *waiter) (answers bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, v := range d.serving[model] {
+		answers = answers || usable(v, d.route, d.online()) != 0
+	}
 	line := d.waiting[model]
 	for i := range line {
 		if line[i] == w {
 			d.setLine(model, append(line[:i:i], line[i+1:]...))
-			return
+			return answers
 		}
 	}
 	if l := <-w.got; l != nil {
-		d.release(l)
+		d.release(l, neither)
 		d.serve(model)
 	}
+	return answers
 }
 
 func (d *Dispatcher) setLine(model string, line []*waiter) {
@@ -116,56 +134,100 @@ func (d *Dispatcher) setLine(model string, line []*waiter) {
 	}
 }
 
-// pick takes a slot if one is free; served says whether anybody serves the model at all.
-func (d *Dispatcher) pick(model string, failed map[string]bool) (lease *Lease, served bool) {
-	now := time.Now()
+// pick takes a slot if one is free; served says whether anybody serves the model at all. Where this
+// request failed by one way it is tried by the other, if nobody else serves the model.
+func (d *Dispatcher) pick(model string, failed map[string]Ways) (lease *Lease, served bool) {
+	now, online := time.Now(), d.online()
 	var cs []Candidate
 	var of []*registry.View
+	others := false
 	for _, v := range d.serving[model] {
-		c := Candidate{ID: v.ID, Incarnation: v.Incarnation, Slots: v.SlotsTotal, Used: v.SlotsUsed, Failed: failed[v.Incarnation],
-			Free: !v.Suspect && (v.Status == messages.StatusReady || v.Status == messages.StatusBusy)}
+		ways, was := usable(v, d.route, online), failed[v.Incarnation]
+		c := Candidate{ID: v.ID, Incarnation: v.Incarnation, Slots: v.SlotsTotal, Used: v.SlotsUsed, Free: ways != 0,
+			Failed: was != 0 && ways&^was == 0, Again: was != 0 && ways&^was != 0}
 		if l := d.life[v.Incarnation]; l != nil {
 			c.Running, c.Picks, c.Busy = len(l.running), l.picks, now.Before(l.busy)
+			c.Shaky, c.Broken = l.breaker.fails > 0, !l.breaker.allows(now)
 		}
-		served = served || (!c.Failed && v.Status != messages.StatusDraining)
+		drains := v.Status == messages.StatusDraining
+		served = served || (!c.Failed && !drains)
+		others = others || (was == 0 && !drains)
 		cs, of = append(cs, c), append(of, v)
+	}
+	for i := range cs {
+		cs[i].Failed = cs[i].Failed || cs[i].Again && others
 	}
 	best := Pick(cs)
 	if best < 0 {
 		return nil, served
 	}
-	return d.lease(of[best].WorkerInfo, model), true
+	return d.lease(of[best].WorkerInfo, model, usable(of[best], d.route, online)&^failed[of[best].Incarnation]), true
 }
 
-func (d *Dispatcher) lease(w messages.WorkerInfo, model string) *Lease {
+func (d *Dispatcher) lease(w messages.WorkerInfo, model string, ways Ways) *Lease {
 	l := d.life[w.Incarnation]
 	if l == nil {
 		l = &life{running: map[*Lease]bool{}}
 		d.life[w.Incarnation] = l
 	}
-	lease := &Lease{Worker: w, d: d, model: model}
+	lease := &Lease{Worker: w, Ways: ways, d: d, model: model}
 	lease.Ctx, lease.cancel = context.WithCancelCause(context.Background())
 	l.running[lease] = true
 	l.picks++
+	l.breaker.began()
 	return lease
 }
 
-// Release gives the slot back; busy says that the worker refused for want of one.
-func (l *Lease) Release(busy bool) {
+// Outcome is what a request says of the worker it was at.
+type Outcome int
+
+// A worker that refuses a bad request works; one that was cancelled, or that drains, says nothing.
+const (
+	neither Outcome = iota
+	Succeeded
+	Busy // it refused for want of a slot
+	Failed
+)
+
+// Works says that the worker has answered: others may be sent there, before this answer is complete.
+func (l *Lease) Works() {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
-	l.d.release(l)
-	if life := l.d.life[l.Worker.Incarnation]; life != nil && busy {
-		life.busy = time.Now().Add(busyFor)
-		time.AfterFunc(busyFor, func() { l.d.Wake(l.model) })
+	if life := l.d.life[l.Worker.Incarnation]; life != nil && life.breaker.fails > 0 {
+		life.breaker.succeeded()
+		l.d.serve(l.model)
 	}
+}
+
+// Release gives the slot back. It may be called once.
+func (l *Lease) Release(o Outcome) {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	l.d.release(l, o)
 	l.d.serve(l.model)
 }
 
-func (d *Dispatcher) release(l *Lease) {
+func (d *Dispatcher) release(l *Lease, o Outcome) {
 	l.cancel(nil)
-	if life := d.life[l.Worker.Incarnation]; life != nil {
-		delete(life.running, l)
+	life := d.life[l.Worker.Incarnation]
+	if life == nil {
+		return
+	}
+	delete(life.running, l)
+	switch now := time.Now(); o {
+	case Succeeded:
+		life.breaker.succeeded()
+	case Failed:
+		if open := life.breaker.failed(now); open > 0 {
+			d.opened()
+			time.AfterFunc(open, func() { d.Wake(l.model) })
+		}
+	case Busy:
+		life.breaker.neither()
+		life.busy = now.Add(busyFor)
+		time.AfterFunc(busyFor, func() { d.Wake(l.model) })
+	default:
+		life.breaker.neither()
 	}
 }
 
@@ -198,14 +260,14 @@ func (d *Dispatcher) serve(model string) {
 
 // Changed takes a change of the registry: a worker that is gone ends its requests as retryable, any
 // other change may have freed a slot.
-func (d *Dispatcher) Changed(c registry.Change) {
+func (d *Dispatcher) Changed(c *registry.Change) {
 	if c.Worker.ID == "" {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	gone := c.Kind == registry.WorkerLost || c.Kind == registry.WorkerStopped
-	touched := d.learn(&registry.View{WorkerInfo: c.Worker, Suspect: c.Kind == registry.WorkerSuspect}, gone)
+	touched := d.learn(&c.Worker, gone)
 	switch {
 	case gone:
 		if l := d.life[c.Worker.Incarnation]; l != nil {
@@ -254,15 +316,19 @@ func (d *Dispatcher) Serves(model string) bool {
 	return len(d.serving[model]) > 0
 }
 
-// Counts is how many requests run at workers and how many wait.
-func (d *Dispatcher) Counts() (running, waiting int) {
+// Counts is how many requests run at workers, how many wait, and how many workers are set aside because
+// requests keep failing there.
+func (d *Dispatcher) Counts() (running, waiting, broken int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range d.life {
 		running += len(l.running)
+		if l.breaker.fails >= breakAfter {
+			broken++
+		}
 	}
 	for _, line := range d.waiting {
 		waiting += len(line)
 	}
-	return running, waiting
+	return running, waiting, broken
 }

@@ -18,7 +18,7 @@ type outcome struct {
 }
 
 // queue starts request n and returns once it waits.
-func queue(ctx context.Context, d *Dispatcher, n int, failed map[string]bool, out chan<- outcome) {
+func queue(ctx context.Context, d *Dispatcher, n int, failed map[string]Ways, out chan<- outcome) {
 	go func() {
 		l, err := d.Acquire(ctx, "m", failed)
 		out <- outcome{n, l, err}
@@ -46,26 +46,26 @@ func wantCode(t *testing.T, err error, want messages.Code) {
 
 func TestFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDispatcher()
+		d := newDispatcher()
 		d.Changed(beats(worker("a")))
 		held := []*Lease{must(t, d), must(t, d)}
 		out := make(chan outcome, 16)
 		for n := range 10 {
 			queue(t.Context(), d, n, nil, out)
 		}
-		if running, waiting := d.Counts(); running != 2 || waiting != 10 {
+		if running, waiting, _ := d.Counts(); running != 2 || waiting != 10 {
 			t.Errorf("running %d, waiting %d", running, waiting)
 		}
-		held[0].Release(false)
+		held[0].Release(neither)
 		for n := range 10 {
 			o := <-out
 			if o.n != n || o.err != nil {
 				t.Fatalf("turn %d went to %d, %v", n, o.n, o.err)
 			}
-			o.lease.Release(false)
+			o.lease.Release(neither)
 		}
-		held[1].Release(false)
-		if running, waiting := d.Counts(); running+waiting != 0 {
+		held[1].Release(neither)
+		if running, waiting, _ := d.Counts(); running+waiting != 0 {
 			t.Errorf("running %d, waiting %d", running, waiting)
 		}
 	})
@@ -73,7 +73,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 
 func TestLineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDispatcher()
+		d := newDispatcher()
 		d.Changed(beats(with(worker("a"), messages.StatusBusy, 2)))
 		ctx, cancel := context.WithCancel(context.Background())
 		out := make(chan outcome, MaxWaiting)
@@ -86,7 +86,7 @@ func TestLineIsBounded(t *testing.T) {
 		for range MaxWaiting {
 			wantCode(t, (<-out).err, messages.CodeCancelled)
 		}
-		if _, waiting := d.Counts(); waiting != 0 {
+		if _, waiting, _ := d.Counts(); waiting != 0 {
 			t.Errorf("%d wait", waiting)
 		}
 	})
@@ -94,7 +94,7 @@ func TestLineIsBounded(t *testing.T) {
 
 func TestDeadlineAndGivingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDispatcher()
+		d := newDispatcher()
 		d.Changed(beats(with(worker("a"), messages.StatusReady, 1)))
 		held := must(t, d)
 		held2 := must(t, d) // its word of one used slot is ours by now
@@ -108,19 +108,19 @@ func TestDeadlineAndGivingUp(t *testing.T) {
 			t.Fatalf("request %d ended first", o.n)
 		}
 		wantCode(t, o.err, messages.CodeBusy)
-		held.Release(false)
+		held.Release(neither)
 		if o = <-out; o.err != nil {
 			t.Fatal(o.err)
 		}
-		o.lease.Release(false)
-		held2.Release(false)
+		o.lease.Release(neither)
+		held2.Release(neither)
 	})
 }
 
 // TestGivingUpPassesTheSlotOn: a slot that comes as its waiter leaves is not lost.
 func TestGivingUpPassesTheSlotOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDispatcher()
+		d := newDispatcher()
 		d.Changed(beats(worker("a")))
 		for range 200 {
 			held := []*Lease{must(t, d), must(t, d)}
@@ -128,13 +128,13 @@ func TestGivingUpPassesTheSlotOn(t *testing.T) {
 			out := make(chan outcome, 1)
 			queue(ctx, d, 0, nil, out)
 			go cancel()
-			held[0].Release(false)
-			held[1].Release(false)
+			held[0].Release(neither)
+			held[1].Release(neither)
 			if o := <-out; o.err == nil {
-				o.lease.Release(false)
+				o.lease.Release(neither)
 			}
 			synctest.Wait()
-			if running, waiting := d.Counts(); running+waiting != 0 {
+			if running, waiting, _ := d.Counts(); running+waiting != 0 {
 				t.Fatalf("running %d, waiting %d", running, waiting)
 			}
 		}
@@ -142,7 +142,7 @@ func TestGivingUpPassesTheSlotOn(t *testing.T) {
 }
 
 func TestLeaseEndsWithItsWorker(t *testing.T) {
-	d := NewDispatcher()
+	d := newDispatcher()
 	a, b := worker("a"), worker("b")
 	d.Changed(beats(a))
 	l := must(t, d)
@@ -153,8 +153,8 @@ func TestLeaseEndsWithItsWorker(t *testing.T) {
 	if other.Ctx.Err() != nil {
 		t.Error("the other worker's lease ended too")
 	}
-	l.Release(false)
-	other.Release(false)
+	l.Release(neither)
+	other.Release(neither)
 	d.Changed(lost(b))
 	_, err := d.Acquire(t.Context(), "m", nil)
 	wantCode(t, err, messages.CodeNoWorker)
@@ -163,15 +163,15 @@ func TestLeaseEndsWithItsWorker(t *testing.T) {
 func TestWaitersLearnThatNobodyIsLeft(t *testing.T) {
 	nothing := worker("a")
 	nothing.Models = nil
-	for name, end := range map[string]registry.Change{
+	for name, end := range map[string]*registry.Change{
 		"lost":                     lost(worker("a")),
-		"goodbye without models":   {Kind: registry.WorkerStopped, Worker: nothing},
+		"goodbye without models":   kind(beats(nothing), registry.WorkerStopped),
 		"serves the model no more": beats(nothing),
-		"drains":                   {Kind: registry.WorkerDraining, Worker: with(worker("a"), messages.StatusDraining, 2)},
+		"drains":                   kind(beats(with(worker("a"), messages.StatusDraining, 2)), registry.WorkerDraining),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := NewDispatcher()
+				d := newDispatcher()
 				d.Changed(beats(with(worker("a"), messages.StatusBusy, 2)))
 				out := make(chan outcome, 1)
 				queue(t.Context(), d, 0, nil, out)
@@ -190,10 +190,10 @@ func TestWaitersLearnThatNobodyIsLeft(t *testing.T) {
 
 func TestWhoRefusedIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDispatcher()
+		d := newDispatcher()
 		d.Changed(beats(worker("a")))
 		out := make(chan outcome, 1)
-		must(t, d).Release(true)
+		must(t, d).Release(Busy)
 		queue(t.Context(), d, 0, nil, out)
 		began := time.Now()
 		d.Changed(beats(worker("a")))
@@ -201,24 +201,24 @@ func TestWhoRefusedIsAskedAgain(t *testing.T) {
 		if took := time.Since(began); o.err != nil || took > 0 {
 			t.Errorf("after its beat: %v, %v", took, o.err)
 		}
-		o.lease.Release(true)
+		o.lease.Release(Busy)
 		queue(t.Context(), d, 1, nil, out)
 		began = time.Now()
 		o = <-out
 		if took := time.Since(began); o.err != nil || took > busyFor {
 			t.Errorf("without a beat: %v, %v", took, o.err)
 		}
-		o.lease.Release(false)
+		o.lease.Release(neither)
 	})
 }
 
 func TestSuspectAndStartingAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, c := range map[string]registry.Change{
-			"suspect":  {Kind: registry.WorkerSuspect, Worker: worker("a")},
+		for name, c := range map[string]*registry.Change{
+			"suspect":  suspected(worker("a")),
 			"starting": beats(with(worker("a"), messages.StatusStarting, 0)),
 		} {
-			d := NewDispatcher()
+			d := newDispatcher()
 			d.Changed(c)
 			out := make(chan outcome, 1)
 			queue(t.Context(), d, 0, nil, out)
@@ -234,7 +234,7 @@ func TestSuspectAndStartingAreWaitedFor(t *testing.T) {
 }
 
 func TestEqualsTakeTurns(t *testing.T) {
-	d := NewDispatcher()
+	d := newDispatcher()
 	got := map[messages.WorkerID]int{}
 	for n := range 4 {
 		d.Changed(beats(worker(fmt.Sprint("w", n))))
@@ -242,7 +242,7 @@ func TestEqualsTakeTurns(t *testing.T) {
 	for range 40 {
 		l := must(t, d)
 		got[l.Worker.ID]++
-		l.Release(false)
+		l.Release(neither)
 	}
 	for id, n := range got {
 		if n != 10 {
@@ -253,9 +253,9 @@ func TestEqualsTakeTurns(t *testing.T) {
 
 func TestFailedWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDispatcher()
+		d := newDispatcher()
 		a, b := worker("a"), worker("b")
-		failed := map[string]bool{a.Incarnation: true}
+		failed := map[string]Ways{a.Incarnation: anyWay}
 		d.Changed(beats(a))
 		_, err := d.Acquire(t.Context(), "m", failed)
 		wantCode(t, err, messages.CodeNoWorker)
@@ -268,12 +268,12 @@ func TestFailedWorkers(t *testing.T) {
 		if l.Worker.ID != "a" {
 			t.Errorf("got %s", l.Worker.ID)
 		}
-		l.Release(false)
+		l.Release(neither)
 		d.Changed(beats(b))
 		if o := <-out; o.err != nil || o.lease.Worker.ID != "b" {
 			t.Errorf("got %+v", o)
 		}
-		queue(t.Context(), d, 1, map[string]bool{a.Incarnation: true, b.Incarnation: true}, out)
+		queue(t.Context(), d, 1, map[string]Ways{a.Incarnation: anyWay, b.Incarnation: anyWay}, out)
 		wantCode(t, (<-out).err, messages.CodeNoWorker)
 	})
 }

@@ -36,8 +36,30 @@ func with(w messages.WorkerInfo, status messages.Status, used int) messages.Work
 }
 
 // beats is what the registry says of a beat; lost of a worker's end.
-func beats(w messages.WorkerInfo) registry.Change { return registry.Change{Worker: w} }
+func beats(w messages.WorkerInfo) *registry.Change {
+	c := &registry.Change{Worker: registry.View{WorkerInfo: w, Bus: registry.RouteUp}}
+	if w.Port > 0 {
+		c.Worker.Direct = registry.RouteUp
+	}
+	return c
+}
 
-func lost(w messages.WorkerInfo) registry.Change {
-	return registry.Change{Kind: registry.WorkerLost, Worker: w, Cause: "signal SIGKILL"}
+func kind(c *registry.Change, kind string) *registry.Change { c.Kind = kind; return c }
+
+func suspected(w messages.WorkerInfo) *registry.Change {
+	c := kind(beats(w), registry.WorkerSuspect)
+	c.Worker.Suspect = "silent"
+	return c
+}
+
+func newDispatcher() *Dispatcher { return newDispatcherFor(RouteAuto) }
+
+func newDispatcherFor(route string) *Dispatcher {
+	return NewDispatcher(route, func() bool { return true }, func() {})
+}
+
+func lost(w messages.WorkerInfo) *registry.Change {
+	c := kind(beats(w), registry.WorkerLost)
+	c.Cause = "signal SIGKILL"
+	return c
 }

@@ -11,15 +11,21 @@ import (
 type Candidate struct {
 	ID          messages.WorkerID
 	Incarnation string
-	// Free says that it is ready and not suspect; a worker that starts or drains is not.
+	// Free says that it is ready, not suspect, and reachable; a worker that starts or drains is not.
 	Free bool
+	// Shaky says that its last request failed; it is taken when nobody else is free.
+	Shaky bool
+	// Broken says that its breaker is open.
+	Broken bool
 	// Slots it has, Used by its own word, Running by our own count. The larger of the two holds:
 	// its word is old by up to a beat, and another queen's requests are not in ours.
 	Slots, Used, Running int
 	// Busy says that it refused a request a moment ago.
 	Busy bool
-	// Failed says that this request failed there before.
+	// Failed says that this request failed there before, by every way that there is.
 	Failed bool
+	// Again says that this request failed there by one way, and another is left.
+	Again bool
 	// Picks counts what it got so far; it breaks ties, so that equals take turns.
 	Picks uint64
 }
@@ -32,7 +38,7 @@ func Pick(cs []Candidate) int {
 	best := -1
 	for i := range cs {
 		c := &cs[i]
-		if !c.Free || c.Busy || c.Failed || c.load() >= c.Slots {
+		if !c.Free || c.Busy || c.Failed || c.Broken || c.load() >= c.Slots {
 			continue
 		}
 		if best < 0 || less(c, &cs[best]) {
@@ -42,8 +48,12 @@ func Pick(cs []Candidate) int {
 	return best
 }
 
-// less compares load/slots by cross-multiplication, then the number of picks, then the id.
+// less prefers those that did not fail lately, then compares load/slots by cross-multiplication, then the
+// number of picks, then the id.
 func less(a, b *Candidate) bool {
+	if a.Shaky != b.Shaky {
+		return b.Shaky
+	}
 	if l, r := a.load()*b.Slots, b.load()*a.Slots; l != r {
 		return l < r
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/queen/metrics"
 )
 
 type cluster struct {
@@ -18,15 +19,18 @@ type cluster struct {
 	d       *Dispatcher
 	s       *bustest.Server
 	suspect atomic.Int32
+	cut     atomic.Int32 // routes that were said not to answer
 }
 
 func start(t *testing.T, how string) *cluster {
 	t.Helper()
-	c := &cluster{s: bustest.Start(t), d: NewDispatcher()}
+	c := &cluster{s: bustest.Start(t), d: newDispatcherFor(how)}
 	direct := NewDirect()
 	t.Cleanup(direct.Close)
-	c.Router = New(Config{Dispatcher: c.d, Bus: Bus{c.s.Connect(t, bus.RoleQueen, "q")}, Direct: direct, Route: how,
-		Suspect: func(*messages.WorkerInfo, string) { c.suspect.Add(1) }, Log: slog.New(slog.DiscardHandler)})
+	c.Router = New(Config{Dispatcher: c.d, Bus: Bus{c.s.Connect(t, bus.RoleQueen, "q")}, Direct: direct,
+		Suspect:     func(*messages.WorkerInfo, string) { c.suspect.Add(1) },
+		Unreachable: func(*messages.WorkerInfo, string, string) { c.cut.Add(1) },
+		Metrics:     metrics.New(func() map[string]float64 { return nil }), Log: slog.New(slog.DiscardHandler)})
 	return c
 }
 
@@ -91,27 +95,27 @@ func TestAnotherAnswersInvisibly(t *testing.T) {
 			if c.Retries.Load() != 1 {
 				t.Errorf("retries %d", c.Retries.Load())
 			}
-			if running, waiting := c.d.Counts(); running+waiting != 0 {
+			if running, waiting, _ := c.d.Counts(); running+waiting != 0 {
 				t.Errorf("running %d, waiting %d", running, waiting)
 			}
 		})
 	}
 }
 
-// TestSuspicion: silence on the bus makes suspect; a broken HTTP connection says nothing of the worker.
+// TestSuspicion: a route that breaks or that nobody listens on is said to, and the worker is not suspect for it.
 func TestSuspicion(t *testing.T) {
 	c := start(t, RouteAuto)
 	c.http(t, "a", func(_ context.Context, _ *messages.InferRequest, say func(string)) error { say("{"); return errDie })
 	_, err := c.Infer(deadline(t), request(false))
-	if err == nil || errors.Is(err, io.EOF) || c.suspect.Load() != 0 {
-		t.Errorf("direct: %v, %d suspects", err, c.suspect.Load())
+	if err == nil || errors.Is(err, io.EOF) || c.suspect.Load() != 0 || c.cut.Load() == 0 {
+		t.Errorf("direct: %v, %d suspects, %d routes", err, c.suspect.Load(), c.cut.Load())
 	}
 	c = start(t, RouteAuto)
 	c.d.Changed(beats(worker("a")))
 	_, err = c.Infer(deadline(t), request(true))
 	wantCode(t, err, messages.CodeUnavailable)
-	if c.suspect.Load() != 1 || c.Retries.Load() != 0 {
-		t.Errorf("bus: %d suspects, %d retries", c.suspect.Load(), c.Retries.Load())
+	if c.suspect.Load() != 0 || c.cut.Load() != 1 || c.Retries.Load() != 0 {
+		t.Errorf("bus: %d suspects, %d routes, %d retries", c.suspect.Load(), c.cut.Load(), c.Retries.Load())
 	}
 }
 

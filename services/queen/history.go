@@ -1,0 +1,124 @@
+package queen
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/messages"
+)
+
+func (q *Queen) jobList(context.Context, *bus.Call, *messages.Versioned) (*messages.JobListReply, error) {
+	r := &messages.JobListReply{Jobs: q.keeper.List()}
+	const most = 1000 // of a page's bytes a job takes a few hundred
+	if len(r.Jobs) > most {
+		r.Jobs = r.Jobs[:most]
+	}
+	return r, nil
+}
+
+func (q *Queen) jobGet(ctx context.Context, _ *bus.Call, ref *messages.JobRef) (*messages.JobInfo, error) {
+	if err := messages.CheckID("job id", string(ref.Job)); err != nil {
+		return nil, err
+	}
+	if i, ok := q.keeper.Get(ref.Job); ok {
+		return &i, nil
+	}
+	// Of jobs long past only the stream knows.
+	past, err := q.jobEvents(ctx, nil, &messages.JobRef{Job: ref.Job})
+	if err != nil {
+		return nil, err
+	}
+	if len(past.Events) == 0 {
+		return nil, messages.Errorf(messages.CodeNotFound, messages.OpJobGet, "no job %q", ref.Job).WithHint("rbee job list")
+	}
+	e := past.Events[len(past.Events)-1]
+	return &messages.JobInfo{Job: e.Job, Executor: e.Executor, Op: e.Op, State: e.State, Text: e.Text, Error: e.Error,
+		StartedAt: e.StartedAt, UpdatedAt: e.At}, nil
+}
+
+// jobEvents replays a job's history from the stream, a page at a time.
+func (q *Queen) jobEvents(ctx context.Context, _ *bus.Call, ref *messages.JobRef) (*messages.JobEventsReply, error) {
+	if err := messages.CheckID("job id", string(ref.Job)); err != nil {
+		return nil, err
+	}
+	r := &messages.JobEventsReply{Events: []messages.JobEvent{}}
+	var err error
+	r.Next, err = q.page(ctx, messages.JobsStream, bus.AnyJobSubject(ref.Job), ref.After, time.Time{}, func(m jetstream.Msg, _ uint64) {
+		var e messages.JobEvent
+		if messages.Decode(m.Data(), &e) == nil {
+			r.Events = append(r.Events, e)
+		}
+	})
+	return r, err
+}
+
+// eventList reads what happened from the stream, a page at a time.
+func (q *Queen) eventList(ctx context.Context, _ *bus.Call, req *messages.EventListRequest) (*messages.EventListReply, error) {
+	kind := req.Kind
+	if kind == "" {
+		kind = ">"
+	}
+	if err := messages.CheckKind(kind); err != nil {
+		return nil, err
+	}
+	var since time.Time
+	if req.SinceMillis > 0 {
+		const most = 365 * 24 * time.Hour
+		since = time.Now().Add(-min(time.Duration(min(req.SinceMillis, most.Milliseconds()))*time.Millisecond, most))
+	}
+	r := &messages.EventListReply{Events: []messages.StoredEvent{}}
+	var err error
+	r.Next, err = q.page(ctx, messages.EventsStream, messages.EventSubject("*", "*", kind), req.After, since, func(m jetstream.Msg, seq uint64) {
+		r.Events = append(r.Events, messages.StoredEvent{Seq: seq, Subject: m.Subject(), Event: m.Data()})
+	})
+	return r, err
+}
+
+// page reads a stream behind number after, or since a time, until a page is full. next is where the
+// following one begins, 0 if there is nothing more.
+func (q *Queen) page(ctx context.Context, stream, filter string, after uint64, since time.Time, take func(jetstream.Msg, uint64)) (next uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: 10 * time.Second}
+	switch {
+	case after > 0:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
+	case !since.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	}
+	unavailable := func(err error) error {
+		return messages.Errorf(messages.CodeUnavailable, "history", "the store does not answer: %w", err)
+	}
+	c, err := q.conn.JetStream().OrderedConsumer(ctx, stream, cfg)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	for bytes := 0; ; {
+		batch, err := c.FetchNoWait(200)
+		if err != nil {
+			return 0, unavailable(err)
+		}
+		n := 0
+		for m := range batch.Messages() {
+			n++
+			meta, err := m.Metadata()
+			if err != nil {
+				continue
+			}
+			if bytes += len(m.Data()) + len(m.Subject()) + 32; bytes > pageBytes && next > 0 {
+				return next, nil
+			}
+			take(m, meta.Sequence.Stream)
+			next = meta.Sequence.Stream
+		}
+		if err := batch.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
+			return 0, unavailable(err)
+		}
+		if n == 0 {
+			return 0, nil
+		}
+	}
+}

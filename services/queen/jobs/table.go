@@ -1,0 +1,200 @@
+// Package jobs knows every job of the cluster by its events and ticks, so that a job whose executor
+// died does not stay open. Table decides, as a pure function of what was heard and when.
+package jobs
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/rbee-project/rbee/messages"
+)
+
+const (
+	// SilentAfter is how long an executor may say nothing of an open job: it ticks every 2 s.
+	SilentAfter = 15 * time.Second
+	// againAfter is how long the end of a job is not written again, should the store refuse it.
+	againAfter = 15 * time.Second
+	// kept is how many jobs that ended are remembered.
+	kept = 500
+)
+
+type job struct {
+	info  messages.JobInfo
+	seq   int       // of its last event
+	last  uint64    // the stream's number of it; 0 until the stream has told
+	heard time.Time // of anything
+	told  time.Time // when its end was last tried to be written
+	// unstored is its end, heard from the executor, while the stream does not have it.
+	unstored *messages.JobEvent
+}
+
+// Table is not safe for concurrent use.
+type Table struct {
+	jobs  map[messages.JobID]*job
+	ended []messages.JobID // the oldest first
+}
+
+// NewTable is empty.
+func NewTable() *Table { return &Table{jobs: map[messages.JobID]*job{}} }
+
+// Event takes an event. number is the stream's, or 0 for one that was heard and may not be stored. It
+// says whether this was the job's end, and the first news of it.
+func (t *Table) Event(e *messages.JobEvent, number uint64, now time.Time) (ended bool) {
+	j := t.jobs[e.Job]
+	if j == nil {
+		j = &job{info: messages.JobInfo{Job: e.Job, StartedAt: e.StartedAt}}
+		t.jobs[e.Job] = j
+	}
+	j.heard = now
+	if number > j.last {
+		j.last = number
+		if e.State.Terminal() {
+			j.unstored = nil
+		}
+	}
+	if e.Seq <= j.seq || j.info.State.Terminal() {
+		return false
+	}
+	j.seq = e.Seq
+	i := &j.info
+	i.Executor, i.Op, i.State, i.Error, i.UpdatedAt = e.Executor, e.Op, e.State, e.Error, e.At
+	if e.Text != "" {
+		i.Text = e.Text
+	}
+	if i.StartedAt.IsZero() {
+		i.StartedAt = e.At
+	}
+	if !e.State.Terminal() {
+		return false
+	}
+	if number == 0 {
+		j.unstored = e
+	}
+	t.retire(e.Job)
+	return true
+}
+
+func (t *Table) retire(id messages.JobID) {
+	if t.ended = append(t.ended, id); len(t.ended) > kept {
+		delete(t.jobs, t.ended[0])
+		t.ended = t.ended[1:]
+	}
+}
+
+// Tick takes a job's progress.
+func (t *Table) Tick(k *messages.JobTick, now time.Time) {
+	if j := t.jobs[k.Job]; j != nil {
+		j.heard = now
+		j.info.Done, j.info.Total, j.info.Unit = k.Done, k.Total, k.Unit
+	}
+}
+
+// Orphan is a job whose terminal event must be written.
+type Orphan struct {
+	End  messages.JobEvent
+	Last uint64 // the stream's number of the job's last event
+}
+
+// Orphans are the open jobs whose executors have been silent for [SilentAfter], and those that were heard
+// to end but whose end the stream does not have.
+func (t *Table) Orphans(now time.Time) []Orphan {
+	t.forget(now)
+	return t.find(now, func(j *job) string {
+		if now.Sub(j.heard) < SilentAfter {
+			return ""
+		}
+		return "nothing heard of it for " + now.Sub(j.heard).Round(time.Second).String()
+	})
+}
+
+// forget ends, in memory alone, silent jobs of which the stream has nothing: nobody will tell of them.
+func (t *Table) forget(now time.Time) {
+	for id, j := range t.jobs {
+		if j.last == 0 && !j.info.State.Terminal() && now.Sub(j.heard) >= SilentAfter {
+			j.info.State, j.info.Text = messages.JobFailed, "nothing heard of it, and the store has none of its events"
+			t.retire(id)
+		}
+	}
+}
+
+// Lost are the open jobs of an executor that is known to be gone.
+func (t *Table) Lost(executor messages.Caller, cause string, now time.Time) []Orphan {
+	return t.find(now, func(j *job) string {
+		if j.info.Executor != executor {
+			return ""
+		}
+		return cause
+	})
+}
+
+// find makes orphans of the stored jobs that why gives a reason for.
+func (t *Table) find(now time.Time, why func(*job) string) (out []Orphan) {
+	for _, j := range t.jobs {
+		if j.last == 0 || now.Sub(j.told) < againAfter {
+			continue // the stream has nothing that could stay open, or it was just tried
+		}
+		cause := why(j)
+		if cause == "" {
+			continue
+		}
+		if o, open := j.orphan(cause); open {
+			j.told = now
+			out = append(out, o)
+		}
+	}
+	slices.SortFunc(out, func(a, b Orphan) int { return cmp.Compare(a.End.Job, b.End.Job) })
+	return out
+}
+
+// orphan is the end to write; open is false if the stream has one.
+func (j *job) orphan(cause string) (o Orphan, open bool) {
+	if j.unstored != nil {
+		return Orphan{Last: j.last, End: *j.unstored}, true
+	}
+	if j.info.State.Terminal() {
+		return o, false
+	}
+	i := &j.info
+	e := messages.Errorf(messages.CodeUnavailable, i.Op, "its executor %s is gone: %s", i.Executor, cause).
+		WithHint("what it had begun may be there all the same: rbee worker list")
+	return Orphan{Last: j.last, End: messages.JobEvent{Job: i.Job, Executor: i.Executor, Op: i.Op, Seq: j.seq + 1,
+		State: messages.JobFailed, Text: e.Error(), Error: e, StartedAt: i.StartedAt}}, true
+}
+
+// Restart starts every clock anew: after the queen was away, silence says nothing.
+func (t *Table) Restart(now time.Time) {
+	for _, j := range t.jobs {
+		j.heard = now
+	}
+}
+
+// Open is how many jobs run.
+func (t *Table) Open() int { return len(t.jobs) - len(t.ended) }
+
+// Get is one job.
+func (t *Table) Get(id messages.JobID) (messages.JobInfo, bool) {
+	j := t.jobs[id]
+	if j == nil {
+		return messages.JobInfo{}, false
+	}
+	return j.info, true
+}
+
+// List is the open jobs, then those that ended, each the newest first.
+func (t *Table) List() []messages.JobInfo {
+	out := make([]messages.JobInfo, 0, len(t.jobs))
+	for _, j := range t.jobs {
+		out = append(out, j.info)
+	}
+	open := func(i *messages.JobInfo) int {
+		if i.State.Terminal() {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(out, func(a, b messages.JobInfo) int {
+		return cmp.Or(cmp.Compare(open(&a), open(&b)), b.StartedAt.Compare(a.StartedAt), cmp.Compare(a.Job, b.Job))
+	})
+	return out
+}
