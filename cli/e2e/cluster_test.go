@@ -84,26 +84,43 @@ func start(t testing.TB, args ...string) *cluster {
 func (c *cluster) run(t testing.TB, args ...string) {
 	t.Helper()
 	c.log = filepath.Join(c.dir, "up.log")
-	args = append([]string{"up", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--monitor", ""}, args...)
-	c.up = exec.Command(filepath.Join(bin, "rbee"), args...)
-	c.up.Env = env(c.dir)
-	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	p := launch(t, c.dir, "up.log", append([]string{"--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
+	c.up, c.done = p.cmd, p.done
+	var ok bool
+	if c.addr, ok = solo.ReadAddress(c.dir); !ok {
+		t.Fatal("no address file")
+	}
+}
+
+// proc is an `rbee up` that said that it is up.
+type proc struct {
+	cmd  *exec.Cmd
+	done chan error
+	log  string
+}
+
+// launch runs `rbee up` on dir and waits until it says so.
+func launch(t testing.TB, dir, logName string, args ...string) *proc {
+	t.Helper()
+	p := &proc{log: filepath.Join(dir, logName), done: make(chan error, 1)}
+	p.cmd = exec.Command(filepath.Join(bin, "rbee"), append([]string{"up", "--monitor", ""}, args...)...)
+	p.cmd.Env = env(dir)
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.up.Stderr = w
-	if err := c.up.Start(); err != nil {
+	p.cmd.Stderr = w
+	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
-	c.done = make(chan error, 1)
 	ready := make(chan bool, 1)
 	go func() {
+		defer log.Close()
 		for s := bufio.NewScanner(r); s.Scan(); {
 			fmt.Fprintln(log, s.Text())
 			if strings.HasPrefix(s.Text(), "rbee is up") {
@@ -111,19 +128,21 @@ func (c *cluster) run(t testing.TB, args ...string) {
 			}
 		}
 		r.Close()
-		c.done <- c.up.Wait()
+		p.done <- p.cmd.Wait()
 	}()
 	select {
 	case <-ready:
-	case err := <-c.done:
-		t.Fatalf("rbee up ended: %v\n%s", err, c.logs())
+	case err := <-p.done:
+		t.Fatalf("rbee up ended: %v\n%s", err, p.logs())
 	case <-time.After(patience):
-		t.Fatalf("rbee up says nothing\n%s", c.logs())
+		t.Fatalf("rbee up says nothing\n%s", p.logs())
 	}
-	var ok bool
-	if c.addr, ok = solo.ReadAddress(c.dir); !ok {
-		t.Fatal("no address file")
-	}
+	return p
+}
+
+func (p *proc) logs() string {
+	b, _ := os.ReadFile(p.log)
+	return string(b)
 }
 
 func (c *cluster) logs() string {

@@ -2,10 +2,8 @@ package queen
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
@@ -93,34 +91,16 @@ func (q *Queen) hearExit(m bus.Msg) {
 	q.spawns.exited(&e, cause)
 }
 
-// disconnect is the part of the server's event that says who it was: the name and the tags are out of
-// the credentials, which the client cannot choose.
-type disconnect struct {
-	Client struct {
-		Name string   `json:"name_tag"`
-		Tags []string `json:"tags"`
-	} `json:"client"`
-	Reason string `json:"reason"`
-}
-
-// hearDisconnect takes the server's word that a connection has ended. An end that the server itself
-// brought about says nothing of the other side.
+// hearDisconnect takes the server's word that a connection has ended.
 func (q *Queen) hearDisconnect(m bus.Msg) {
-	var d disconnect
-	if m.Reply != "" || json.Unmarshal(m.Data, &d) != nil || !messages.ValidID(d.Client.Name) {
-		q.dropped.Add(1)
+	who, reason, ok := bus.ParseDisconnect(m.Data)
+	if !ok {
 		return
 	}
-	switch d.Reason {
-	case "Authentication Expired", "Server Shutdown", "Credentials Revoked":
-		return
-	}
-	for _, tag := range d.Client.Tags {
-		switch strings.TrimPrefix(tag, "role:") {
-		case string(bus.RoleWorker):
-			q.registry.Disconnected(messages.WorkerID(d.Client.Name), d.Reason)
-		case string(bus.RoleHive):
-			q.registry.HiveDisconnected(messages.HiveID(d.Client.Name), d.Reason)
-		}
+	switch bus.Role(who.Role()) {
+	case bus.RoleWorker:
+		q.registry.Disconnected(messages.WorkerID(who.Name()), reason)
+	case bus.RoleHive:
+		q.registry.HiveDisconnected(messages.HiveID(who.Name()), reason)
 	}
 }

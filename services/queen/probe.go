@@ -68,7 +68,7 @@ func (p *pool) close() {
 func (q *Queen) probe(p registry.Probe) {
 	ctx, cancel := context.WithTimeout(q.life, probeFor)
 	defer cancel()
-	r := registry.Probed{ID: p.ID, Incarnation: p.Incarnation}
+	r := registry.Probed{ID: p.ID, Incarnation: p.Incarnation, Host: p.Host, Port: p.Port}
 	var wg sync.WaitGroup
 	if p.Bus {
 		wg.Go(func() { r.Bus = q.probeBus(ctx, &p) })
