@@ -16,7 +16,7 @@ LLAMA_LIB    = $(shell bin/rbee engine list --json --data-dir $(CACHE)/rbee | se
 MODEL       ?= builtin:bee-tiny
 PROMPT      ?= What does the queen do?
 
-.PHONY: help build demo libs tools test check test-slow bench fmt lint modules cross clean
+.PHONY: help build demo libs tools test check test-slow chaos-local bench fmt lint modules cross clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ test-slow: libs ## long matrices: fuzzing of every parser of foreign input
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 20s -fuzzminimizetime 1s .
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzFrame -fuzztime 10s -fuzzminimizetime 1s .
 	cd gguf && $(GO) test -run '^$$' -fuzz FuzzReadHeader -fuzztime 20s -fuzzminimizetime 1s .
+
+chaos-local: libs ## kill, freeze and end every process under load, and print what users noticed; CHAOS_KILLS=50 CHAOS_OTHERS=5
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags chaos -timeout 3h -run 'TestChaos$$' ./cli/e2e -v | grep -v '^=== '
 
 bench: libs ## timings: kill -9 to gone, cancel to still
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench . -benchtime 20x ./cli/e2e

@@ -144,8 +144,8 @@ func (r *Realm) Creds(role Role, name string, ttl time.Duration) ([]byte, error)
 }
 
 // ServerConfig is the part of a nats-server's configuration that makes it know this realm: embedded
-// or external, it is the same text.
-func (r *Realm) ServerConfig() (string, error) {
+// or external, it is the same text. disconnects has the server tell the queen of connections that end.
+func (r *Realm) ServerConfig(disconnects bool) (string, error) {
 	oc := jwt.NewOperatorClaims(pub(r.operator))
 	oc.Name, oc.SystemAccount = "rbee", pub(r.system)
 	sc := jwt.NewAccountClaims(pub(r.system))
@@ -154,9 +154,11 @@ func (r *Realm) ServerConfig() (string, error) {
 	ac := jwt.NewAccountClaims(pub(r.account))
 	ac.Name = "RBEE"
 	ac.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
-	ac.Imports.Add(&jwt.Import{Name: "disconnects", Account: pub(r.system), Type: jwt.Stream,
-		Subject:      jwt.Subject("$SYS.ACCOUNT." + pub(r.account) + ".DISCONNECT"),
-		LocalSubject: messages.DisconnectSubject})
+	if disconnects {
+		ac.Imports.Add(&jwt.Import{Name: "disconnects", Account: pub(r.system), Type: jwt.Stream,
+			Subject:      jwt.Subject("$SYS.ACCOUNT." + pub(r.account) + ".DISCONNECT"),
+			LocalSubject: messages.DisconnectSubject})
+	}
 	for _, role := range Roles() {
 		scope := jwt.NewUserScope()
 		scope.Key, scope.Role, scope.Template.Permissions = pub(r.signers[role]), string(role), permissions(role)

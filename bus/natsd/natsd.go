@@ -24,7 +24,9 @@ type Config struct {
 	Monitor  string
 	StoreDir string // JetStream's files
 	Realm    *bus.Realm
-	Log      *slog.Logger
+	// NoDisconnects leaves the server's disconnect events out, as on a NATS system that others run.
+	NoDisconnects bool
+	Log           *slog.Logger
 }
 
 // Server is a running embedded server.
@@ -89,7 +91,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // ConfigText is the configuration as a nats-server reads it: embedded and external are the same.
 func ConfigText(cfg Config) (string, error) {
-	realm, err := cfg.Realm.ServerConfig()
+	realm, err := cfg.Realm.ServerConfig(!cfg.NoDisconnects)
 	if err != nil {
 		return "", err
 	}

@@ -37,6 +37,7 @@ func deadline(t *testing.T) context.Context {
 type world struct {
 	s      *bustest.Server
 	q      *Queen
+	stop   func() // ends the queen
 	client *bus.Conn
 	http   string
 }
@@ -50,36 +51,43 @@ func listen(t *testing.T) net.Listener {
 	return ln
 }
 
-// run starts q until the test ends.
-func run(t *testing.T, q *Queen) {
+// run starts q until stop or the test's end.
+func run(t *testing.T, q *Queen) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the queen ended with %v", err)
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 func begin(t *testing.T) *world {
 	t.Helper()
-	s := bustest.Start(t)
-	q, err := New(Config{Name: "q", Route: "bus"}, s.Connect(t, bus.RoleQueen, "q"), s.Realm, listen(t), slog.New(slog.DiscardHandler))
+	return beginOn(t, bustest.Start(t), Config{Name: "q", Route: "bus"})
+}
+
+// beginOn runs a queen on s, where others may run.
+func beginOn(t *testing.T, s *bustest.Server, cfg Config) *world {
+	t.Helper()
+	q, err := New(cfg, s.Connect(t, bus.RoleQueen, cfg.Name), s.Realm, listen(t), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, q)
+	stop := run(t, q)
 	select {
 	case <-q.Ready():
 	case <-deadline(t).Done():
 		t.Fatal("the queen is not ready")
 	}
 	stored(t, q)
-	return &world{s: s, q: q, client: s.Connect(t, bus.RoleClient, "alice"), http: "http://" + q.HTTPAddr()}
+	return &world{s: s, q: q, stop: stop, client: s.Connect(t, bus.RoleClient, "alice"), http: "http://" + q.HTTPAddr()}
 }
 
 // stored returns once the buckets are there: a server that is stopped while it makes a stream leaves
@@ -202,62 +210,6 @@ func (w *world) ready(t *testing.T, id messages.WorkerID) *fakeWorker {
 	f.beat(t, messages.StatusReady)
 	w.until(t, "worker is known", func() bool { _, ok := w.q.registry.Worker(id); return ok })
 	return f
-}
-
-// fakeHive takes spawns and kills; spawned and killed hand them to the test.
-type fakeHive struct {
-	c       *bus.Conn
-	spawned chan messages.SpawnRequest
-	killed  chan messages.KillRequest
-}
-
-func (w *world) hive(t *testing.T) *fakeHive {
-	t.Helper()
-	h := &fakeHive{c: w.s.ConnectLoose(t, bus.RoleHive, "h1"), spawned: make(chan messages.SpawnRequest, 64), killed: make(chan messages.KillRequest, 64)}
-	op := func(name, op string, fn func(*bus.Call) (any, error)) bus.Endpoint {
-		return bus.Endpoint{Name: name, Subject: messages.HiveSubject("h1", op), Handle: func(_ context.Context, c *bus.Call) (any, error) { return fn(c) }}
-	}
-	svc, err := h.c.Serve(context.Background(), "rbee-hive", "dev", "fake", []bus.Endpoint{
-		op("spawn", messages.OpSpawn, func(c *bus.Call) (any, error) {
-			var r messages.SpawnRequest
-			if err := c.Decode(&r); err != nil {
-				return nil, err
-			}
-			h.spawned <- r
-			return &messages.SpawnResult{WorkerID: r.ID, PID: 4242, Port: 1, StartTime: 7, ModelID: "m"}, nil
-		}),
-		op("kill", messages.OpKill, func(c *bus.Call) (any, error) {
-			var r messages.KillRequest
-			if err := c.Decode(&r); err != nil {
-				return nil, err
-			}
-			h.killed <- r
-			return &messages.Done{OK: true}, nil
-		}),
-		op("models", messages.OpModelList, func(*bus.Call) (any, error) {
-			return &messages.ModelListReply{Models: []messages.Model{{ID: "m"}}}, nil
-		}),
-		op("logs", messages.OpLogs, func(*bus.Call) (any, error) { return &messages.LogsReply{Text: "a log", Next: 5}, nil }),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(svc.Stop)
-	err = h.c.Publish(messages.HiveBeatSubject("h1"), &messages.HiveBeat{Hive: messages.HiveInfo{ID: "h1", Models: []string{"m"},
-		Engines: []messages.Engine{{Name: defaultEngine}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.until(t, "hive is known", func() bool { return len(w.q.registry.Hives()) == 1 })
-	return h
-}
-
-func (h *fakeHive) exited(t *testing.T, id messages.WorkerID, pid int, stderr string) {
-	t.Helper()
-	e := &messages.WorkerExited{Worker: id, Hive: "h1", PID: pid, StartTime: 7, Code: 1, Stderr: stderr}
-	if err := h.c.PublishJSON(messages.EventSubject("hive", "h1", "worker.exited"), e); err != nil {
-		t.Error(err)
-	}
 }
 
 // recv is the next of ch.

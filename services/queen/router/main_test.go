@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"flag"
 	"testing"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Tests of silence wait for seconds and compute nothing: as many as there are may run at once.
+	_ = flag.Set("test.parallel", "64")
 	goleak.VerifyTestMain(m,
 		// nats-server keeps these for the life of the process, whatever its servers do.
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -20,17 +21,35 @@ type cluster struct {
 	s       *bustest.Server
 	suspect atomic.Int32
 	cut     atomic.Int32 // routes that were said not to answer
+	opened  atomic.Int32 // breakers
+	offline atomic.Bool
+	mu      sync.Mutex
+	told    []string // what the registry was told, as in "suspect a", "direct of a"
+}
+
+// assemble is a cluster without a server.
+func assemble(how string, bus, direct Transport) *cluster {
+	c := &cluster{}
+	c.d = NewDispatcher(how, func() bool { return !c.offline.Load() }, func() { c.opened.Add(1) })
+	c.Router = New(Config{Dispatcher: c.d, Bus: bus, Direct: direct,
+		Suspect: func(w *messages.WorkerInfo, _ string) {
+			c.suspect.Add(1)
+			c.note("suspect " + string(w.ID))
+		},
+		Unreachable: func(w *messages.WorkerInfo, route, _ string) {
+			c.cut.Add(1)
+			c.note(route + " of " + string(w.ID))
+		},
+		Metrics: metrics.New(func() map[string]float64 { return nil }), Log: slog.New(slog.DiscardHandler)})
+	return c
 }
 
 func start(t *testing.T, how string) *cluster {
 	t.Helper()
-	c := &cluster{s: bustest.Start(t), d: newDispatcherFor(how)}
-	direct := NewDirect()
+	s, direct := bustest.Start(t), NewDirect()
 	t.Cleanup(direct.Close)
-	c.Router = New(Config{Dispatcher: c.d, Bus: Bus{c.s.Connect(t, bus.RoleQueen, "q")}, Direct: direct,
-		Suspect:     func(*messages.WorkerInfo, string) { c.suspect.Add(1) },
-		Unreachable: func(*messages.WorkerInfo, string, string) { c.cut.Add(1) },
-		Metrics:     metrics.New(func() map[string]float64 { return nil }), Log: slog.New(slog.DiscardHandler)})
+	c := assemble(how, Bus{s.Connect(t, bus.RoleQueen, "q")}, direct)
+	c.s = s
 	return c
 }
 
@@ -69,6 +88,7 @@ func fails(err error) script {
 var errGone = messages.Errorf(messages.CodeUnavailable, "infer", "loading")
 
 func TestAnotherAnswersInvisibly(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]func(*cluster, *testing.T) messages.WorkerInfo{
 		"dies, bus":    func(c *cluster, t *testing.T) messages.WorkerInfo { return c.bus(t, "a", fails(errDie)) },
 		"dies, direct": func(c *cluster, t *testing.T) messages.WorkerInfo { return c.http(t, "a", fails(errDie)) },
@@ -134,6 +154,7 @@ func TestRefusedDirectGoesByBus(t *testing.T) {
 }
 
 func TestBusyIsNoTry(t *testing.T) {
+	t.Parallel()
 	c := start(t, RouteBus)
 	var asked atomic.Int32
 	c.bus(t, "a", func(ctx context.Context, req *messages.InferRequest, s func(string)) error {
@@ -187,6 +208,7 @@ func TestWhatCannotSucceedIsNotRetried(t *testing.T) {
 }
 
 func TestDeathAfterTheFirstTokenIsAnError(t *testing.T) {
+	t.Parallel()
 	for name, add := range map[string]func(*cluster, *testing.T, string, script) messages.WorkerInfo{"bus": (*cluster).bus, "direct": (*cluster).http} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, RouteAuto)
