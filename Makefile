@@ -16,7 +16,7 @@ LLAMA_LIB    = $(shell bin/rbee engine list --json --data-dir $(CACHE)/rbee | se
 MODEL       ?= builtin:bee-tiny
 PROMPT      ?= What does the queen do?
 
-.PHONY: help build demo libs tools test check test-slow chaos-local bench fmt lint modules cross clean
+.PHONY: help build demo libs tools test check test-slow docs chaos-local bench fmt lint modules cross clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ $(TOOLS)/golangci-lint:
 
 test: libs $(TOOLS)/nats ## every test
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -count=1 -timeout 15m work
+
+docs: ## write docs/asyncapi.yaml from messages/table.go
+	cd cli && $(GO) test -count=1 ./asyncapi -update
 
 check: fmt modules lint cross libs $(TOOLS)/nats ## format, vet, lint, modules, cross-builds, and the tests with -race
 	$(GO) vet work

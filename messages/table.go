@@ -75,3 +75,45 @@ func workerOperations() []Operation {
 		{OpWorkerStop, WorkerDoes, Versioned{}, WorkerInfo{}, "drain, then exit"},
 	}
 }
+
+// Channel is a kind of message that nobody answers. Subject names its tokens in braces, as AsyncAPI
+// does.
+type Channel struct {
+	Subject string
+	Payload any    // zero value; nil for what has no schema of ours
+	JSON    bool   // else msgpack
+	From    string // who publishes
+	To      string // who listens
+	Text    string
+}
+
+// Channels is every subject beside those of [Operations].
+func Channels() []Channel {
+	return []Channel{
+		{"rbee.heartbeat.{worker}", Heartbeat{}, false, "worker", "queens", "every 5 s, and at once when something changes"},
+		{"rbee.hive.{hive}.beat", HiveBeat{}, false, "hive", "queens", "every 5 s: what the machine has"},
+		{"rbee.event.hive.{hive}.worker.exited", WorkerExited{}, true, "hive", "queens", "a process has ended; kept in RBEE_EVENTS"},
+		{"rbee.event.queen.{queen}.{what}.{kind}", Event{}, true, "queen", "whoever wants to know", "what happened to a worker, a hive or the bus; kept in RBEE_EVENTS"},
+		{"rbee.job.{executor}.{job}", JobEvent{}, true, "queen or hive", "whoever watches", "the start, the steps and the one end of a job; kept in RBEE_JOBS"},
+		{"rbee.tick.{executor}.{job}", JobTick{}, true, "queen or hive", "whoever watches", "a job's progress, every 2 s at least; kept nowhere"},
+		{"rbee.reply.{requester}.{worker}.{nonce}", nil, false, "worker", "queen", "what a worker answers: frames of a token stream, or the reply of an operation"},
+		{"rbee.worker.{worker}.{incarnation}.ctl.{request}", nil, false, "queen", "worker", "\"cancel\" ends a request; an empty message asks whether the worker is there"},
+		{"rbee.do.{caller}.infer.ctl.{request}", nil, false, "client", "queen", "the same, of a request on the bus"},
+		{PeerCancelSubject, PeerCancel{}, false, "queen", "the other queens", "cancel what the sender does not have"},
+		{DisconnectSubject, nil, true, "the NATS server", "queens", "a connection of this account has ended: io.nats.server.advisory.v1.client_disconnect"},
+	}
+}
+
+// Subject is where the operation is asked for, its tokens in braces.
+func (o Operation) Subject() string {
+	switch o.Party {
+	case QueenReads:
+		return QueenSubject(o.Op)
+	case QueenDoes:
+		return DoSubject("{caller}", o.Op)
+	case HiveDoes:
+		return HiveSubject("{hive}", o.Op)
+	default:
+		return WorkerSubject("{worker}", "{incarnation}", o.Op)
+	}
+}

@@ -47,11 +47,11 @@ func (f fault) String() string {
 
 // row is what was seen of one fault in one topology, all times together.
 type row struct {
-	n                   int
-	notice, full        []time.Duration
-	ends                map[string]int // how requests ended that did not complete
-	orphans, wrongKeys  int
-	evicted, complete   int
+	n                  int
+	notice, full       []time.Duration
+	ends               map[string]int // how requests ended that did not complete
+	orphans, wrongKeys int
+	evicted, complete  int
 }
 
 func TestChaos(t *testing.T) {
