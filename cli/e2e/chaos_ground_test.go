@@ -199,16 +199,17 @@ func (g *ground) load() *load {
 }
 
 // ask is one request; the end of one that never had a token begins with "before: ".
-func (g *ground) ask(ctx context.Context, streamed bool) string {
+func (g *ground) ask(ctx context.Context, asStream bool) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	end, tokens, _ := stream(ctx, g.addr.HTTP, fmt.Sprintf(chaosBody, streamed))
+	var s streamed
+	end := s.read(ctx, "http://"+g.addr.HTTP+"/v1/chat/completions", fmt.Sprintf(chaosBody, asStream))
 	switch {
-	case !streamed && end == "clean end": // a whole answer
+	case !asStream && end == "clean end": // a whole answer
 		return "complete"
 	case end == "complete":
 		return end
-	case tokens == 0:
+	case s.tokens == 0:
 		return "before: " + end
 	}
 	return end

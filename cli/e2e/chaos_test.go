@@ -107,8 +107,6 @@ func counts(m map[string]int) string {
 	return strings.Join(out, ", ")
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
 func spread(ds []time.Duration) string {
 	if len(ds) == 0 {
 		return "-"

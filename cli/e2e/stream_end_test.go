@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -16,46 +17,58 @@ func (c *cluster) streamEnd(t testing.TB) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
-	end, _, _ := stream(ctx, c.addr.HTTP, `{"model":"builtin:bee-endless","stream":true,"messages":[{"role":"user","content":"hi"}]}`)
-	return end
+	return (&streamed{}).read(ctx, "http://"+c.addr.HTTP+"/v1/chat/completions",
+		`{"model":"builtin:bee-endless","stream":true,"messages":[{"role":"user","content":"hi"}]}`)
 }
 
-// stream posts a chat and reads it to its end. tokens are the pieces that came, gap is the longest wait
-// for one.
-func stream(ctx context.Context, addr, body string) (end string, tokens int, gap time.Duration) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/v1/chat/completions", strings.NewReader(body))
+// streamed is what came of one streamed request.
+type streamed struct {
+	tokens int           // pieces that came
+	first  time.Duration // to the first of them
+	gap    time.Duration // longest between two
+}
+
+// read posts body and reads the answer to its end, which it says.
+func (s *streamed) read(ctx context.Context, url, body string) (end string) {
+	began := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
-		return err.Error(), 0, 0
+		return err.Error()
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "no queen", 0, 0
+		return "no queen"
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return resp.Status, 0, 0
+		return resp.Status
 	}
 	in := bufio.NewReader(resp.Body)
-	failed, last := false, time.Now()
+	failed, last := false, began
 	for {
 		line, err := in.ReadString('\n')
 		switch {
-		case strings.HasPrefix(line, "data: [DONE]"):
-			return "complete", tokens, gap
+		case strings.HasPrefix(line, "data: [DONE]"), strings.HasPrefix(line, "event: end"):
+			return "complete"
 		case strings.HasPrefix(line, `data: {"error"`):
 			failed = true
 		case strings.HasPrefix(line, "data: "):
-			tokens++
-			gap, last = max(gap, time.Since(last)), time.Now()
+			now := time.Now()
+			if s.tokens++; s.tokens == 1 {
+				s.first = now.Sub(began)
+			} else {
+				s.gap = max(s.gap, now.Sub(last))
+			}
+			last = now
 		}
 		switch {
 		case err == nil:
 		case failed:
-			return "error event", tokens, gap
-		case err == io.EOF:
-			return "clean end", tokens, gap
+			return "error event"
+		case errors.Is(err, io.EOF):
+			return "clean end"
 		default:
-			return "cut", tokens, gap
+			return "cut"
 		}
 	}
 }

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"cmp"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ type worker struct {
 	silent  bool      // suspect for its silence alone
 	cut     bool      // the server told that its connection ended; not heard since
 	stored  time.Time
+	restore time.Duration
 
 	bus, direct RouteState
 	directWas   bool // its port has answered: the address is its own
@@ -47,9 +49,18 @@ type Table struct {
 	mass    string                     // why the bus is suspect, or ""
 }
 
-// restore is how often a KV key is written again although nothing changed: the bucket forgets
-// after 10 minutes.
-const restore = 4 * time.Minute
+// A KV key is written again although nothing changed after 2 to 4 minutes: the bucket forgets after 10.
+// Each id has a time of its own, so that workers that came together are not written together.
+const (
+	restoreFirst = 2 * time.Minute
+	restore      = 4 * time.Minute
+)
+
+func restoreAfter(id string) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	return restoreFirst + time.Duration(h.Sum32())*time.Millisecond%(restore-restoreFirst)
+}
 
 // deadKept is how long an ended incarnation, and the last of an id, is remembered.
 const deadKept = 10 * time.Minute
@@ -92,7 +103,7 @@ func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 	}
 	fresh := w == nil
 	if fresh {
-		w = &worker{bus: RouteUp, due: now}
+		w = &worker{bus: RouteUp, due: now, restore: restoreAfter(string(in.ID))}
 		t.workers[in.ID] = w
 	}
 	return append(out, t.take(w, b, fresh, now))
@@ -106,7 +117,7 @@ func (t *Table) take(w *worker, b *messages.Heartbeat, fresh bool, now time.Time
 		w.direct, w.directWas, w.due = RouteUnknown, false, now
 	}
 	w.alive(now)
-	c := Change{Kind: kindOf(w.info.Status), Identity: identityChanged(&old, &w.info) || now.Sub(w.stored) >= restore,
+	c := Change{Kind: kindOf(w.info.Status), Identity: identityChanged(&old, &w.info) || now.Sub(w.stored) >= w.restore,
 		Watch: fresh && w.info.Hive != ""}
 	if phase(old.Status) == phase(w.info.Status) && !wasSuspect {
 		c.Kind = ""

@@ -74,6 +74,10 @@ const (
 )
 
 func TestTable(t *testing.T) {
+	again := restoreAfter("w1").Seconds()
+	if again < 120 || again > 240 || again == restoreAfter("w2").Seconds() {
+		t.Errorf("stored again after %v s", again)
+	}
 	for name, tc := range map[string]struct {
 		steps []step
 		lives bool
@@ -117,8 +121,8 @@ func TestTable(t *testing.T) {
 			{20, tick, "worker.lost*"}}, false},
 		"the queen was away": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {100, restart, ""}, {100, tick, ""}, {111.9, tick, ""},
 			{112, tick, "worker.suspect"}, {120, tick, "worker.lost*"}}, false},
-		"stored again every 4 minutes": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {239, hear("a", 2, ready), ""}, {240, hear("a", 3, ready), "*"},
-			{479, hear("a", 4, ready), ""}, {480, hear("a", 5, ready), "*"}}, true},
+		"stored again from time to time": {[]step{{0, hear("a", 1, ready), "worker.ready*"}, {again - 1, hear("a", 2, ready), ""}, {again, hear("a", 3, ready), "*"},
+			{2*again - 1, hear("a", 4, ready), ""}, {2 * again, hear("a", 5, ready), "*"}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := NewTable()
