@@ -5,16 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
 )
 
 const (
-	tickEvery    = 2 * time.Second  // a job's keep-alive
-	publishTry   = 5 * time.Second  // for one try to store an event
-	publishRetry = 30 * time.Second // how long a terminal event is tried
-	jobsKept     = 1024             // finished jobs whose ids are remembered
+	tickEvery    = 2 * time.Second        // a job's keep-alive
+	publishTry   = 5 * time.Second        // for one try to store an event
+	publishBad   = 100 * time.Millisecond // the same, of a store that does not answer
+	publishRetry = 30 * time.Second       // how long a terminal event is tried
+	jobsKept     = 1024                   // finished jobs whose ids are remembered
 )
 
 // Jobs executes jobs for one queen or hive: a first event, steps, and exactly one terminal event each.
@@ -23,6 +25,9 @@ type Jobs struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	onStore func(error)
+	badFrom atomic.Int64 // when the store began to refuse, in Unix ns; 0 if it does not
 
 	mu       sync.Mutex
 	running  map[messages.JobID]context.CancelCauseFunc
@@ -35,6 +40,28 @@ func (c *Conn) NewJobs(ctx context.Context) *Jobs {
 	j := &Jobs{conn: c, running: map[messages.JobID]context.CancelCauseFunc{}, known: map[messages.JobID]bool{}}
 	j.ctx, j.cancel = context.WithCancel(ctx)
 	return j
+}
+
+// OnStore has fn told, before the first job, of every attempt to store an event: nil if it was stored.
+func (j *Jobs) OnStore(fn func(error)) { j.onStore = fn }
+
+// CheckStore stores an event that belongs to no job, to learn whether the store works again.
+func (j *Jobs) CheckStore(ctx context.Context) error {
+	_, err := j.conn.js.Publish(ctx, messages.JobSubject(j.conn.Caller, "store-check"), []byte("{}"))
+	j.stored(err)
+	return err
+}
+
+// stored notes how an attempt went.
+func (j *Jobs) stored(err error) {
+	if err == nil {
+		j.badFrom.Store(0)
+	} else {
+		j.badFrom.CompareAndSwap(0, time.Now().UnixNano())
+	}
+	if j.onStore != nil {
+		j.onStore(err)
+	}
 }
 
 // Close cancels what runs and waits for it.

@@ -66,7 +66,8 @@ func (job *Job) event(e messages.JobEvent) *messages.JobEvent {
 }
 
 // store publishes with an ack, again and again within limit: core publishes are lost while a stream's
-// leader changes. Who listens hears every try, and knows it by its number.
+// leader changes. Only a terminal event is tried again: the work must not wait. Who listens hears every
+// try, and knows it by its number.
 func (job *Job) store(e *messages.JobEvent, limit time.Duration, opts ...jetstream.PublishOpt) error {
 	data, err := messages.Encode(messages.JSON, e)
 	if err != nil {
@@ -78,14 +79,21 @@ func (job *Job) store(e *messages.JobEvent, limit time.Duration, opts ...jetstre
 	// When we stop, the bus perhaps does too.
 	defer context.AfterFunc(job.jobs.ctx, func() { time.AfterFunc(time.Second, cancel) })()
 	for {
-		try, done := context.WithTimeout(ctx, publishTry)
+		wait := publishTry
+		if job.jobs.badFrom.Load() != 0 && !e.State.Terminal() {
+			wait = publishBad // work must not wait for a store that is known to be broken
+		}
+		try, done := context.WithTimeout(ctx, wait)
 		ack, err := job.jobs.conn.js.Publish(try, messages.JobSubject(job.jobs.conn.Caller, job.ID), data, opts...)
 		done()
+		if !wrongLast(err) && job.jobs.ctx.Err() == nil {
+			job.jobs.stored(err)
+		}
 		switch {
 		case err == nil:
 			job.last = ack.Sequence
 			return nil
-		case wrongLast(err), refusedByStore(err) && !e.State.Terminal():
+		case wrongLast(err), !e.State.Terminal():
 			return err
 		}
 		select {
@@ -100,9 +108,6 @@ func (job *Job) store(e *messages.JobEvent, limit time.Duration, opts ...jetstre
 func wrongLast(err error) bool {
 	return apiCode(err) == jetstream.JSErrCodeStreamWrongLastSequence
 }
-
-// refusedByStore is the server's clear no: the disk is full, the stream is sealed.
-func refusedByStore(err error) bool { return apiCode(err) != 0 }
 
 func apiCode(err error) jetstream.ErrorCode {
 	if e, ok := errors.AsType[*jetstream.APIError](err); ok {

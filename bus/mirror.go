@@ -5,50 +5,48 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Mirror writes a map into a KV bucket, for people and tools to read. The map in memory is the
-// truth: what the bucket holds is rewritten from it, never the other way round. Put and Delete do
-// not wait for the bucket.
+// Mirror writes what its owner knows into a KV bucket, for people and tools to read. The owner's memory
+// is the truth: what the bucket holds is rewritten from it, never the other way round.
 type Mirror struct {
 	conn   *Conn
 	config jetstream.KeyValueConfig
+	source Source
 
 	mu    sync.Mutex
-	want  map[string][]byte // the truth
-	dirty map[string]bool   // keys to write or delete
-	prune bool              // keys that are not in want are to be looked for
+	dirty map[string]bool // keys to write or delete
+	prune bool            // keys that the owner does not know are to be looked for
 	wake  chan struct{}
+	again atomic.Bool // everything is to be written again
 
 	kv jetstream.KeyValue // Run's own
 }
 
-// NewMirror makes a mirror for the bucket that config describes; Run creates it.
-func (c *Conn) NewMirror(config jetstream.KeyValueConfig) *Mirror {
-	return &Mirror{conn: c, config: config, want: map[string][]byte{}, dirty: map[string]bool{}, wake: make(chan struct{}, 1)}
+// Source is the truth that a [Mirror] writes. It is asked on the mirror's goroutine.
+type Source struct {
+	Keys  func() []string
+	Value func(key string) (value []byte, ok bool) // false: the key is to be deleted
 }
 
-// Put makes value the key's; a later one replaces an earlier one that is not written yet.
-func (m *Mirror) Put(key string, value []byte) {
-	m.mu.Lock()
-	m.want[key], m.dirty[key] = value, true
-	m.mu.Unlock()
-	m.poke()
+// NewMirror makes a mirror of source for the bucket that config describes; Run creates it.
+func (c *Conn) NewMirror(config jetstream.KeyValueConfig, source Source) *Mirror {
+	return &Mirror{conn: c, config: config, source: source, dirty: map[string]bool{}, wake: make(chan struct{}, 1)}
 }
 
-// Delete removes the key.
-func (m *Mirror) Delete(key string) {
+// Touch says that the key's value has changed, or that it is gone. It does not wait for the bucket.
+func (m *Mirror) Touch(key string) {
 	m.mu.Lock()
-	delete(m.want, key)
 	m.dirty[key] = true
 	m.mu.Unlock()
 	m.poke()
 }
 
-// Prune deletes what the bucket holds and the map does not: what an earlier life of the owner left.
+// Prune deletes what the bucket holds and the owner does not know: what an earlier life of it left.
 func (m *Mirror) Prune() {
 	m.mu.Lock()
 	m.prune = true
@@ -64,9 +62,9 @@ func (m *Mirror) poke() {
 }
 
 // Run writes until ctx ends. A bucket that cannot be reached, or was deleted, is tried again every
-// second and then gets the whole map. It says on up whether the last attempt worked.
+// second and then gets everything. It says on up whether the last attempt worked.
 func (m *Mirror) Run(ctx context.Context, up func(error)) {
-	defer m.conn.OnReconnect(func() { m.markAll(); m.poke() })()
+	defer m.conn.OnReconnect(func() { m.again.Store(true); m.poke() })()
 	for {
 		err := m.write(ctx)
 		if ctx.Err() != nil {
@@ -88,14 +86,18 @@ func (m *Mirror) Run(ctx context.Context, up func(error)) {
 }
 
 func (m *Mirror) markAll() {
+	keys := m.source.Keys()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for k := range m.want {
+	for _, k := range keys {
 		m.dirty[k] = true
 	}
 }
 
 func (m *Mirror) write(ctx context.Context) error {
+	if !m.conn.Connected() {
+		return fmt.Errorf("bucket %s: no connection to the bus", m.config.Bucket)
+	}
 	if m.kv == nil {
 		c, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -106,14 +108,18 @@ func (m *Mirror) write(ctx context.Context) error {
 		m.kv = kv
 		m.markAll()
 	}
+	if m.again.CompareAndSwap(true, false) {
+		m.markAll()
+	}
 	if err := m.findStrangers(ctx); err != nil {
 		return err
 	}
 	for {
-		key, value, put, ok := m.take()
+		key, ok := m.take()
 		if !ok {
 			return nil
 		}
+		value, put := m.source.Value(key)
 		c, cancel := context.WithTimeout(ctx, 5*time.Second)
 		var err error
 		if put {
@@ -151,22 +157,19 @@ func (m *Mirror) findStrangers(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, key := range there {
-		if _, ours := m.want[key]; !ours {
-			m.dirty[key] = true
-		}
+	for _, key := range there { // the source says which are known; those are written again
+		m.dirty[key] = true
 	}
 	m.prune = ctx.Err() != nil
 	return ctx.Err()
 }
 
-func (m *Mirror) take() (key string, value []byte, put, ok bool) {
+func (m *Mirror) take() (key string, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key = range m.dirty {
 		delete(m.dirty, key)
-		value, put = m.want[key]
-		return key, value, put, true
+		return key, true
 	}
-	return "", nil, false, false
+	return "", false
 }

@@ -97,6 +97,18 @@ func AsError(err error, op string) *Error {
 	return &Error{Code: CodeInternal, Op: op, Message: err.Error(), Err: err}
 }
 
+// Known says whether the code is one of ours.
+func (c Code) Known() bool {
+	switch c {
+	case CodeInternal, CodeBadRequest, CodeNotFound, CodeModelUnknown, CodeNoWorker, CodeBusy, CodeUnavailable, CodeTimeout, CodeCancelled,
+		CodeDenied, CodeConflict, CodeNoMemory, CodeNoEngine, CodeBadModel, CodeContextFull, CodeSlowConsumer, CodeStreamBroken, CodeStalled,
+		CodeSpawnFailed, CodeWrongVersion:
+		return true
+	default:
+		return false
+	}
+}
+
 // Retryable says whether the same request may succeed elsewhere or later. It is what routing asks
 // before it tries another worker.
 func (c Code) Retryable() bool {

@@ -50,6 +50,9 @@ type StoredEvent struct {
 
 // CheckKind says what is wrong with a kind of events, as [CodeBadRequest].
 func CheckKind(kind string) error {
+	if len(kind) > 128 {
+		return Errorf(CodeBadRequest, OpEventList, "a kind of events of %d bytes", len(kind)).WithHint("worker.lost, worker.*, hive.up and the like")
+	}
 	for i, tok := range strings.Split(kind, ".") {
 		last := i == strings.Count(kind, ".")
 		if tok != "*" && (tok != ">" || !last) && !ValidID(tok) {

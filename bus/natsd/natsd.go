@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -32,11 +33,17 @@ type Config struct {
 // Server is a running embedded server.
 type Server struct {
 	s      *server.Server
+	log    *slog.Logger
+	store  server.JetStreamConfig
 	unlock func()
+	broken atomic.Bool   // a stream's file could not be written
+	quit   chan struct{} // closed by Stop
+	done   chan struct{} // closed when nothing keeps the store any more
 }
 
 // Start runs the server and returns when it accepts connections, or says why it does not: a busy
-// port is [messages.CodeConflict].
+// port is [messages.CodeConflict]. A store that cannot be used is no reason not to start: messages are
+// carried without it, and it is tried again every 5 s.
 func Start(cfg Config) (*Server, error) {
 	if err := checkFree(cfg.Listen); err != nil {
 		return nil, err
@@ -50,25 +57,29 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := bus.LockRole(cfg.StoreDir, "store")
+	// Beside the store, which may be a read-only disk.
+	unlock, err := bus.LockRole(filepath.Dir(opts.StoreDir), "store")
 	if err != nil {
 		return nil, err
 	}
+	store := server.JetStreamConfig{StoreDir: opts.StoreDir, Domain: opts.JetStreamDomain, MaxMemory: opts.JetStreamMaxMemory}
+	opts.JetStream, opts.JetStreamDomain = false, "" // it would not listen if the store were broken
 	s, err := server.NewServer(opts)
 	if err != nil {
 		unlock()
 		return nil, messages.Errorf(messages.CodeInternal, "bus", "NATS server: %w", err)
 	}
-	s.SetLoggerV2(&logger{cfg.Log}, false, false, false)
+	n := &Server{s: s, log: cfg.Log, store: store, unlock: unlock, quit: make(chan struct{}), done: make(chan struct{})}
+	s.SetLoggerV2(&logger{log: cfg.Log, failed: n.storeFailed}, false, false, false)
 	s.Start()
-	if !s.ReadyForConnections(20*time.Second) || (opts.JetStream && !s.JetStreamEnabled()) {
-		s.Shutdown()
-		s.WaitForShutdown()
-		unlock()
-		return nil, messages.Errorf(messages.CodeInternal, "bus", "the NATS server did not come up within 20 s").
-			WithHint("is %s writable and is there room on its disk?", cfg.StoreDir)
+	if !s.ReadyForConnections(20 * time.Second) {
+		close(n.done)
+		n.Stop()
+		return nil, messages.Errorf(messages.CodeInternal, "bus", "the NATS server did not come up within 20 s")
 	}
-	return &Server{s: s, unlock: unlock}, nil
+	n.openStore()
+	go n.keepStore()
+	return n, nil
 }
 
 // URL is where clients connect.
@@ -77,6 +88,8 @@ func (s *Server) URL() string { return s.s.ClientURL() }
 // Stop ends the server and returns when its files are closed. There is no lame-duck wait: our
 // clients reconnect by themselves.
 func (s *Server) Stop() {
+	close(s.quit)
+	<-s.done
 	s.s.Shutdown()
 	s.s.WaitForShutdown()
 	s.unlock()
@@ -145,11 +158,18 @@ func checkFree(addr string) error {
 }
 
 // logger turns the server's log into slog; only what an operator must see is louder than debug.
-type logger struct{ log *slog.Logger }
+type logger struct {
+	log    *slog.Logger
+	failed func(text string) // told of every error
+}
 
 func (l *logger) Noticef(f string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
 func (l *logger) Warnf(f string, v ...any)   { l.log.Warn("nats: " + fmt.Sprintf(f, v...)) }
 func (l *logger) Fatalf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
-func (l *logger) Errorf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
-func (l *logger) Debugf(string, ...any)      {}
-func (l *logger) Tracef(string, ...any)      {}
+func (l *logger) Errorf(f string, v ...any) {
+	text := fmt.Sprintf(f, v...)
+	l.failed(text)
+	l.log.Error("nats: " + text)
+}
+func (l *logger) Debugf(string, ...any) {}
+func (l *logger) Tracef(string, ...any) {}

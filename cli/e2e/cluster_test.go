@@ -63,6 +63,7 @@ type cluster struct {
 	up   *exec.Cmd
 	log  string
 	done chan error
+	wrap []string // a command that runs the program which follows
 }
 
 // env is a clean environment: nothing of the machine's own rbee or nats.
@@ -84,7 +85,7 @@ func start(t testing.TB, args ...string) *cluster {
 func (c *cluster) run(t testing.TB, args ...string) {
 	t.Helper()
 	c.log = filepath.Join(c.dir, "up.log")
-	p := launch(t, c.dir, "up.log", append([]string{"--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
+	p := launchBy(t, c.wrap, c.dir, "up.log", append([]string{"--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
 	c.up, c.done = p.cmd, p.done
 	var ok bool
 	if c.addr, ok = solo.ReadAddress(c.dir); !ok {
@@ -102,8 +103,14 @@ type proc struct {
 // launch runs `rbee up` on dir and waits until it says so.
 func launch(t testing.TB, dir, logName string, args ...string) *proc {
 	t.Helper()
+	return launchBy(t, nil, dir, logName, args...)
+}
+
+func launchBy(t testing.TB, wrap []string, dir, logName string, args ...string) *proc {
+	t.Helper()
 	p := &proc{log: filepath.Join(dir, logName), done: make(chan error, 1)}
-	p.cmd = exec.Command(filepath.Join(bin, "rbee"), append([]string{"up", "--monitor", ""}, args...)...)
+	line := append(append([]string{}, wrap...), append([]string{filepath.Join(bin, "rbee"), "up", "--monitor", ""}, args...)...)
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Env = env(dir)
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,62 +22,13 @@ import (
 
 // TestMain is also the fake worker: it listens on its port and waits, or ends as its mode says.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 3 && os.Args[1] == "fake-kin" {
+		os.Exit(fakeKin(os.Args[2], os.Args[3]))
+	}
 	if len(os.Args) > 2 && os.Args[1] == "fake-worker" {
 		os.Exit(fakeWorker(os.Args[2], os.Args[3:]))
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
-}
-
-func fakeWorker(mode string, args []string) int {
-	flags := map[string]string{}
-	for i := 0; i < len(args); i++ {
-		if name, value, ok := strings.Cut(args[i], "="); ok {
-			flags[name] = value
-		} else if i+1 < len(args) {
-			i++
-			flags[args[i-1]] = args[i]
-		}
-	}
-	if flags["--port"] == "" {
-		return 2 // asked for its devices, which it has none of
-	}
-	tries := noteTry(filepath.Join(flags["--creds"], "../../../tries"), flags["--port"])
-	fmt.Fprintln(os.Stderr, "the last words")
-	switch {
-	case mode == "busy", mode == "busy-twice" && tries < 3:
-		return exitBusyPort
-	case mode == "fails":
-		return 7
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:"+flags["--port"])
-	if err != nil {
-		return 1
-	}
-	go func() {
-		_ = http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:gosec // a test's
-			_ = json.NewEncoder(w).Encode(messages.WorkerInfo{ID: messages.WorkerID(flags["--worker-id"])})
-		}))
-	}()
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM)
-	select {
-	case <-term:
-		return 3
-	case <-time.After(3 * time.Minute): // whoever started it is gone
-		return 4
-	}
-}
-
-// noteTry appends the port to path and says how many ports are there by now.
-func noteTry(path, port string) int {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	fmt.Fprintln(f, port)
-	data, _ := os.ReadFile(path)
-	return strings.Count(string(data), "\n")
 }
 
 // fixture is a hive on a real bus, with a queen that signs.

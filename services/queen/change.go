@@ -52,22 +52,46 @@ func (q *Queen) announce(c *registry.Change) {
 
 func (q *Queen) mirror(c *registry.Change) {
 	switch {
-	case c.Kind == registry.WorkerLost || c.Kind == registry.WorkerStopped:
-		q.workers.Delete(string(c.Worker.ID))
-	case c.Kind == registry.HiveLost:
-		q.hives.Delete(string(c.Hive))
-	case c.Inventory != nil:
-		put(q.hives, string(c.Hive), c.Inventory)
+	case c.Kind == registry.HiveLost, c.Inventory != nil:
+		q.hives.Touch(string(c.Hive))
 	case c.Identity:
-		info := c.Worker.WorkerInfo
-		info.SlotsUsed, info.TokensPerSecond, info.Steps, info.Progress = 0, 0, 0, 0 // not stored: they change with every request
-		put(q.workers, string(info.ID), info)
+		q.workers.Touch(string(c.Worker.ID))
 	}
 }
 
-func put(m *bus.Mirror, key string, v any) {
-	if data, err := json.Marshal(v); err == nil {
-		m.Put(key, data)
+// workerSource is what rbee_workers shows: the registry, without what changes with every request.
+func (q *Queen) workerSource() bus.Source {
+	return bus.Source{
+		Keys: func() []string { return q.registry.IDs() },
+		Value: func(key string) ([]byte, bool) {
+			w, ok := q.registry.Worker(messages.WorkerID(key))
+			if !ok {
+				return nil, false
+			}
+			info := w.WorkerInfo
+			info.SlotsUsed, info.TokensPerSecond, info.Steps, info.Progress = 0, 0, 0, 0
+			data, err := json.Marshal(info)
+			return data, err == nil
+		},
+	}
+}
+
+func (q *Queen) hiveSource() bus.Source {
+	return bus.Source{
+		Keys: func() (keys []string) {
+			for _, h := range q.registry.Hives() {
+				keys = append(keys, string(h.ID))
+			}
+			return keys
+		},
+		Value: func(key string) ([]byte, bool) {
+			h, err := q.hiveGet(q.life, nil, &messages.HiveRef{ID: messages.HiveID(key)})
+			if err != nil {
+				return nil, false
+			}
+			data, err := json.Marshal(h)
+			return data, err == nil
+		},
 	}
 }
 

@@ -61,7 +61,7 @@ func (q *Queen) endpoints() []bus.Endpoint {
 func (q *Queen) status(context.Context, *bus.Call, *messages.Versioned) (*messages.StatusReply, error) {
 	running, waiting, _ := q.dispatcher.Counts()
 	r := &messages.StatusReply{Queen: q.cfg.Name, Version: q.cfg.Version, HTTP: q.HTTPAddr(), UptimeMs: time.Since(q.began).Milliseconds(),
-		Hives: len(q.registry.Hives()), Workers: len(q.registry.Workers()), Running: running, Waiting: waiting, Jobs: q.keeper.Open(),
+		Hives: len(q.registry.Hives()), Workers: q.registry.Count(), Running: running, Waiting: waiting, Jobs: q.keeper.Open(),
 		Dropped: q.dropped.Load() + q.conn.Refused()}
 	h := q.health()
 	if r.Health = h.Status; h.Status != gateway.OK {
@@ -75,23 +75,26 @@ const pageBytes = 700 << 10
 
 func (q *Queen) workerList(_ context.Context, call *bus.Call, req *messages.WorkerListRequest) (*messages.WorkerListReply, error) {
 	r := &messages.WorkerListReply{Workers: []messages.WorkerView{}}
-	format, bytes := messages.FormatOf(call.Data), 0
-	for _, w := range q.registry.Workers() {
-		if w.ID <= req.After {
-			continue
+	format, bytes, after := messages.FormatOf(call.Data), 0, req.After
+	for {
+		part := q.registry.Page(after, 500)
+		for i := range part {
+			v := view(&part[i])
+			data, err := messages.Encode(format, &v)
+			if err != nil {
+				return nil, fmt.Errorf("worker %s: %w", v.ID, err)
+			}
+			if bytes += len(data); bytes > pageBytes && len(r.Workers) > 0 {
+				r.Next = after
+				return r, nil
+			}
+			r.Workers = append(r.Workers, v)
+			after = v.ID
 		}
-		v := view(&w)
-		data, err := messages.Encode(format, &v)
-		if err != nil {
-			return nil, fmt.Errorf("worker %s: %w", w.ID, err)
+		if len(part) == 0 {
+			return r, nil
 		}
-		if bytes += len(data); bytes > pageBytes && len(r.Workers) > 0 {
-			r.Next = r.Workers[len(r.Workers)-1].ID
-			break
-		}
-		r.Workers = append(r.Workers, v)
 	}
-	return r, nil
 }
 
 func view(w *registry.View) messages.WorkerView {

@@ -114,7 +114,12 @@ func (q *Queen) ensureServed(ctx context.Context, model string) error {
 	q.awaitModel(ctx, model)
 	has := func(h messages.HiveInfo) bool { return slices.Contains(h.Models, model) }
 	starts := func(w registry.View) bool { return w.ModelID == model && w.Status == messages.StatusStarting }
+	serves := func(w registry.View) bool {
+		return w.Serves(model) && (w.Status == messages.StatusReady || w.Status == messages.StatusBusy)
+	}
 	switch {
+	case slices.ContainsFunc(q.registry.Workers(), serves):
+		return nil // it has come meanwhile
 	case !q.conn.Connected():
 		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "no connection to the bus, and no worker serves %q", model)
 	case slices.ContainsFunc(q.registry.Hives(), has), slices.ContainsFunc(q.registry.Workers(), starts):

@@ -3,6 +3,7 @@ package queen
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,7 +20,10 @@ import (
 	"go.uber.org/goleak"
 )
 
+// TestMain has more tests side by side than there are cores: the parallel ones wait for clocks.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "16")
 	goleak.VerifyTestMain(m,
 		// nats-server keeps these for the life of the process, whatever its servers do.
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),

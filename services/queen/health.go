@@ -34,6 +34,13 @@ func (t *troubles) set(part string, err error) (first bool) {
 	return !was
 }
 
+func (t *troubles) has(part string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.by[part] != ""
+}
+
+// String says what does not work, "" if everything does.
 func (t *troubles) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

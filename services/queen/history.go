@@ -2,7 +2,9 @@ package queen
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,12 +13,35 @@ import (
 )
 
 func (q *Queen) jobList(context.Context, *bus.Call, *messages.Versioned) (*messages.JobListReply, error) {
-	r := &messages.JobListReply{Jobs: q.keeper.List()}
-	const most = 1000 // of a page's bytes a job takes a few hundred
-	if len(r.Jobs) > most {
-		r.Jobs = r.Jobs[:most]
+	r := &messages.JobListReply{Jobs: []messages.JobInfo{}}
+	bytes := 0
+	for _, j := range q.keeper.List() {
+		j = brief(j)
+		data, err := json.Marshal(&j)
+		if bytes += len(data); err != nil || bytes > pageBytes {
+			break
+		}
+		r.Jobs = append(r.Jobs, j)
 	}
 	return r, nil
+}
+
+// brief is j with its texts cut: a list shows many.
+func brief(j messages.JobInfo) messages.JobInfo {
+	const most = 500
+	cut := func(s string) string {
+		if len(s) > most {
+			return strings.ToValidUTF8(s[:most], "") + "…"
+		}
+		return s
+	}
+	j.Text = cut(j.Text)
+	if j.Error != nil {
+		e := *j.Error
+		e.Message, e.Hint = cut(e.Message), cut(e.Hint)
+		j.Error = &e
+	}
+	return j
 }
 
 func (q *Queen) jobGet(ctx context.Context, _ *bus.Call, ref *messages.JobRef) (*messages.JobInfo, error) {
@@ -27,16 +52,24 @@ func (q *Queen) jobGet(ctx context.Context, _ *bus.Call, ref *messages.JobRef) (
 		return &i, nil
 	}
 	// Of jobs long past only the stream knows.
-	past, err := q.jobEvents(ctx, nil, &messages.JobRef{Job: ref.Job})
-	if err != nil {
-		return nil, err
+	var last *messages.JobEvent
+	for after := uint64(0); ; {
+		past, err := q.jobEvents(ctx, nil, &messages.JobRef{Job: ref.Job, After: after})
+		if err != nil {
+			return nil, err
+		}
+		if n := len(past.Events); n > 0 {
+			last = &past.Events[n-1]
+		}
+		if after = past.Next; after == 0 {
+			break
+		}
 	}
-	if len(past.Events) == 0 {
+	if last == nil {
 		return nil, messages.Errorf(messages.CodeNotFound, messages.OpJobGet, "no job %q", ref.Job).WithHint("rbee job list")
 	}
-	e := past.Events[len(past.Events)-1]
-	return &messages.JobInfo{Job: e.Job, Executor: e.Executor, Op: e.Op, State: e.State, Text: e.Text, Error: e.Error,
-		StartedAt: e.StartedAt, UpdatedAt: e.At}, nil
+	return &messages.JobInfo{Job: last.Job, Executor: last.Executor, Op: last.Op, State: last.State, Text: last.Text, Error: last.Error,
+		StartedAt: last.StartedAt, UpdatedAt: last.At}, nil
 }
 
 // jobEvents replays a job's history from the stream, a page at a time.
@@ -55,6 +88,9 @@ func (q *Queen) jobEvents(ctx context.Context, _ *bus.Call, ref *messages.JobRef
 	return r, err
 }
 
+// maxEvent bounds an event that is shown, in bytes.
+const maxEvent = 64 << 10
+
 // eventList reads what happened from the stream, a page at a time.
 func (q *Queen) eventList(ctx context.Context, _ *bus.Call, req *messages.EventListRequest) (*messages.EventListReply, error) {
 	kind := req.Kind
@@ -72,7 +108,10 @@ func (q *Queen) eventList(ctx context.Context, _ *bus.Call, req *messages.EventL
 	r := &messages.EventListReply{Events: []messages.StoredEvent{}}
 	var err error
 	r.Next, err = q.page(ctx, messages.EventsStream, messages.EventSubject("*", "*", kind), req.After, since, func(m jetstream.Msg, seq uint64) {
-		r.Events = append(r.Events, messages.StoredEvent{Seq: seq, Subject: m.Subject(), Event: m.Data()})
+		// A hive may publish anything under its own name; what is no event is not shown.
+		if len(m.Data()) <= maxEvent && json.Valid(m.Data()) {
+			r.Events = append(r.Events, messages.StoredEvent{Seq: seq, Subject: m.Subject(), Event: m.Data()})
+		}
 	})
 	return r, err
 }

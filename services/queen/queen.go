@@ -83,9 +83,9 @@ func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slo
 	q.router = router.New(router.Config{Dispatcher: q.dispatcher, Bus: router.Bus{Conn: conn}, Direct: q.direct,
 		Ensure: q.ensureServed, Suspect: q.suspect, Unreachable: q.unreachable, Metrics: q.metrics, Log: log})
 	q.workers = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.WorkersBucket, Description: "live workers, written by the queen",
-		TTL: 10 * time.Minute, Storage: jetstream.FileStorage})
+		TTL: 10 * time.Minute, Storage: jetstream.FileStorage}, q.workerSource())
 	q.hives = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.HivesBucket, Description: "hives, written by the queen",
-		TTL: 10 * time.Minute, Storage: jetstream.FileStorage})
+		TTL: 10 * time.Minute, Storage: jetstream.FileStorage}, q.hiveSource())
 	q.gateway = gateway.New(gateway.Config{Infer: q.router, Models: q.models, Health: q.health, Metrics: q.metrics, Log: log})
 	return q, nil
 }
@@ -107,6 +107,7 @@ func (q *Queen) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(work)
 	q.life = work
 	q.jobs = q.conn.NewJobs(work)
+	q.jobs.OnStore(q.troubleWith("jobs"))
 	defer q.probes.close()
 	defer q.errands.close()
 	g.Go(func() error { return q.registry.Run(work) })
@@ -137,11 +138,13 @@ func (q *Queen) Run(ctx context.Context) error {
 	return err
 }
 
-// join waits for the bus until ctx ends, then listens.
+// join waits for the bus until ctx ends, then listens. A store that does not work is tried again beside
+// the work: without it nothing is kept, and requests are served.
 func (q *Queen) join(ctx, work context.Context, g *errgroup.Group) (leave func(), err error) {
-	if err := q.waitForStore(ctx); err != nil {
+	if err := q.waitForBus(ctx); err != nil {
 		return nil, err
 	}
+	g.Go(func() error { q.keepStreams(work); return nil })
 	g.Go(func() error { q.workers.Run(work, q.troubleWith("workers")); return nil })
 	g.Go(func() error { q.hives.Run(work, q.troubleWith("hives")); return nil })
 	g.Go(func() error { return q.keeper.Run(work) })
@@ -157,47 +160,4 @@ func (q *Queen) prune(ctx context.Context) {
 		q.workers.Prune()
 		q.hives.Prune()
 	}
-}
-
-// waitForStore makes the streams, and says every 5 s why it cannot.
-func (q *Queen) waitForStore(ctx context.Context) error {
-	var said time.Time
-	for {
-		err := q.makeStreams(ctx)
-		if err == nil {
-			q.store.set("streams", nil)
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if time.Since(said) > 5*time.Second {
-			q.store.set("streams", err)
-			q.log.Warn("waiting for the bus and its JetStream", "error", err)
-			said = time.Now()
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
-}
-
-func (q *Queen) makeStreams(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if !q.conn.Connected() {
-		return errors.New("no connection to the NATS server")
-	}
-	meta := map[string]string{"rbee_schema": "1"}
-	for _, c := range []jetstream.StreamConfig{
-		{Name: messages.JobsStream, Subjects: []string{messages.JobWildcard}, MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20, Metadata: meta},
-		{Name: messages.EventsStream, Subjects: []string{messages.EventWildcard}, MaxAge: 30 * 24 * time.Hour, MaxBytes: 256 << 20, NoAck: true, Metadata: meta},
-	} {
-		if _, err := q.conn.JetStream().CreateOrUpdateStream(ctx, c); err != nil {
-			return fmt.Errorf("stream %s: %w", c.Name, err)
-		}
-	}
-	return nil
 }

@@ -36,6 +36,7 @@ func text(ctx context.Context, r *bus.Reader) (string, error) {
 }
 
 func TestRelay(t *testing.T) {
+	t.Parallel()
 	w := begin(t)
 	f := w.ready(t, "w1")
 	r := infer(t, w.client, "r1")

@@ -178,6 +178,7 @@ func TestEnsureWaitsForWhatStarts(t *testing.T) {
 
 // TestEnsureOutlivesWhoAskedFirst: whoever waits for the same model goes on when the first gives up.
 func TestEnsureOutlivesWhoAskedFirst(t *testing.T) {
+	t.Parallel()
 	w := begin(t)
 	h := w.hive(t)
 	first := w.job(t, messages.OpEnsure, messages.SpawnRequest{Job: "j1", Model: "m"})

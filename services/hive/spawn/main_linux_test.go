@@ -49,6 +49,8 @@ func TestMain(m *testing.M) {
 	case "parent": // starts a grandchild in its group and blocks
 		startCopy("block:" + arg)
 		forever()
+	case "reuse": // is the first process of a pid namespace
+		reuse(arg)
 	case "hive": // starts a process with a Spawner of its own, writes who it is and ends
 		launch(arg)
 	}

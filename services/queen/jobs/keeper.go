@@ -25,13 +25,14 @@ type Keeper struct {
 	ended func(op string, state messages.JobState)
 	cmds  chan func(*Table)
 	done  chan struct{}
+	began time.Time
 	life  context.Context // of Run, for what its goroutine begins
 	ends  sync.WaitGroup  // terminal events that are being written
 }
 
 // NewKeeper returns a Keeper; ended is told once of each job that ends.
 func NewKeeper(conn *bus.Conn, log *slog.Logger, ended func(op string, state messages.JobState)) *Keeper {
-	return &Keeper{conn: conn, log: log, ended: ended, cmds: make(chan func(*Table), 1024), done: make(chan struct{})}
+	return &Keeper{conn: conn, log: log, ended: ended, cmds: make(chan func(*Table), 1024), done: make(chan struct{}), began: time.Now()}
 }
 
 // Run listens, and ends the jobs of executors that are gone, until ctx ends.
@@ -77,8 +78,9 @@ func (k *Keeper) do(cmd func(*Table)) {
 func (k *Keeper) listen(ctx context.Context) (stop func(), err error) {
 	stopTicks, err := k.conn.Subscribe("rbee.tick.>", func(m bus.Msg) {
 		var tick messages.JobTick
-		if messages.Decode(m.Data, &tick) == nil {
-			k.do(func(t *Table) { t.Tick(&tick, time.Now()) })
+		executor := messages.Caller(messages.SubjectToken(m.Subject, 2))
+		if messages.Decode(m.Data, &tick) == nil && string(tick.Job) == messages.SubjectToken(m.Subject, 3) {
+			k.do(func(t *Table) { t.Tick(executor, &tick, time.Now()) })
 		}
 	})
 	if err != nil {
@@ -101,7 +103,7 @@ func (k *Keeper) take(subject string, data []byte, number uint64) {
 		return
 	}
 	k.do(func(t *Table) {
-		if t.Event(e, number, time.Now()) {
+		if t.Event(e, number, time.Now()) && e.At.After(k.began) { // not what ended before us
 			k.ended(e.Op, e.State)
 		}
 	})

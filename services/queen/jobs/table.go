@@ -24,7 +24,7 @@ type job struct {
 	seq   int       // of its last event
 	last  uint64    // the stream's number of it; 0 until the stream has told
 	heard time.Time // of anything
-	told  time.Time // when its end was last tried to be written
+	tried time.Time // when its end was last tried to be written
 	// unstored is its end, heard from the executor, while the stream does not have it.
 	unstored *messages.JobEvent
 }
@@ -33,18 +33,28 @@ type job struct {
 type Table struct {
 	jobs  map[messages.JobID]*job
 	ended []messages.JobID // the oldest first
+	high  uint64           // the stream's highest number that was told
 }
 
 // NewTable is empty.
 func NewTable() *Table { return &Table{jobs: map[messages.JobID]*job{}} }
 
-// Event takes an event. number is the stream's, or 0 for one that was heard and may not be stored. It
-// says whether this was the job's end, and the first news of it.
+// Event takes an event. number is the stream's, or 0 for one that was heard live and may not be stored. It
+// says whether the job has ended with it. What the stream tells again, of a job that was forgotten since,
+// changes nothing. The executor of a job is who spoke first of it; nobody else may.
 func (t *Table) Event(e *messages.JobEvent, number uint64, now time.Time) (ended bool) {
 	j := t.jobs[e.Job]
+	again := number > 0 && number <= t.high
+	t.high = max(t.high, number)
 	if j == nil {
-		j = &job{info: messages.JobInfo{Job: e.Job, StartedAt: e.StartedAt}}
+		if again {
+			return false
+		}
+		j = &job{info: messages.JobInfo{Job: e.Job, Executor: e.Executor, StartedAt: e.StartedAt}}
 		t.jobs[e.Job] = j
+	}
+	if e.Executor != j.info.Executor {
+		return false
 	}
 	j.heard = now
 	if number > j.last {
@@ -56,9 +66,14 @@ func (t *Table) Event(e *messages.JobEvent, number uint64, now time.Time) (ended
 	if e.Seq <= j.seq || j.info.State.Terminal() {
 		return false
 	}
+	return t.take(j, e, number)
+}
+
+// take lets a newer event in.
+func (t *Table) take(j *job, e *messages.JobEvent, number uint64) (ended bool) {
 	j.seq = e.Seq
 	i := &j.info
-	i.Executor, i.Op, i.State, i.Error, i.UpdatedAt = e.Executor, e.Op, e.State, e.Error, e.At
+	i.Op, i.State, i.Error, i.UpdatedAt = e.Op, e.State, e.Error, e.At
 	if e.Text != "" {
 		i.Text = e.Text
 	}
@@ -82,9 +97,9 @@ func (t *Table) retire(id messages.JobID) {
 	}
 }
 
-// Tick takes a job's progress.
-func (t *Table) Tick(k *messages.JobTick, now time.Time) {
-	if j := t.jobs[k.Job]; j != nil {
+// Tick takes a job's progress from its executor.
+func (t *Table) Tick(executor messages.Caller, k *messages.JobTick, now time.Time) {
+	if j := t.jobs[k.Job]; j != nil && j.info.Executor == executor {
 		j.heard = now
 		j.info.Done, j.info.Total, j.info.Unit = k.Done, k.Total, k.Unit
 	}
@@ -131,7 +146,7 @@ func (t *Table) Lost(executor messages.Caller, cause string, now time.Time) []Or
 // find makes orphans of the stored jobs that why gives a reason for.
 func (t *Table) find(now time.Time, why func(*job) string) (out []Orphan) {
 	for _, j := range t.jobs {
-		if j.last == 0 || now.Sub(j.told) < againAfter {
+		if j.last == 0 || now.Sub(j.tried) < againAfter {
 			continue // the stream has nothing that could stay open, or it was just tried
 		}
 		cause := why(j)
@@ -139,7 +154,7 @@ func (t *Table) find(now time.Time, why func(*job) string) (out []Orphan) {
 			continue
 		}
 		if o, open := j.orphan(cause); open {
-			j.told = now
+			j.tried = now
 			out = append(out, o)
 		}
 	}

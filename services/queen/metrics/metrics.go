@@ -60,7 +60,7 @@ func (m *Metrics) Handler() http.Handler { return promhttp.HandlerFor(m.reg, pro
 func (m *Metrics) Request(via, task string, err error) {
 	code := "ok"
 	if err != nil {
-		code = string(messages.CodeOf(err))
+		code = known(messages.CodeOf(err))
 	}
 	switch task {
 	case messages.TaskChat, messages.TaskCompletion:
@@ -68,6 +68,14 @@ func (m *Metrics) Request(via, task string, err error) {
 		task = "other" // a bus client may write anything
 	}
 	m.requests.WithLabelValues(via, task, code).Inc()
+}
+
+// known is a code as a label: a worker may send any.
+func known(c messages.Code) string {
+	if !c.Known() {
+		return "other"
+	}
+	return string(c)
 }
 
 // Beat counts a beat.
@@ -80,7 +88,7 @@ func (m *Metrics) Suspected(cause string) { m.suspects.WithLabelValues(cause).In
 func (m *Metrics) Lost(cause string) { m.losses.WithLabelValues(cause).Inc() }
 
 // Retried counts a try that failed and is made again.
-func (m *Metrics) Retried(code messages.Code) { m.retries.WithLabelValues(string(code)).Inc() }
+func (m *Metrics) Retried(code messages.Code) { m.retries.WithLabelValues(known(code)).Inc() }
 
 // Opened counts a breaker that opened.
 func (m *Metrics) Opened() { m.opened.Inc() }

@@ -152,6 +152,25 @@ func (r *Registry) Restart() { r.tell((*Table).Restart) }
 // Workers is everybody, sorted by id.
 func (r *Registry) Workers() []View { return ask(r, (*Table).Workers) }
 
+// Page is at most n workers behind an id, sorted by id.
+func (r *Registry) Page(after messages.WorkerID, n int) []View {
+	return ask(r, func(t *Table) []View { return t.Page(after, n) })
+}
+
+// IDs is everybody's id, sorted.
+func (r *Registry) IDs() []string {
+	return ask(r, func(t *Table) []string {
+		out := make([]string, 0, t.Count())
+		for _, id := range t.IDs() {
+			out = append(out, string(id))
+		}
+		return out
+	})
+}
+
+// Count is how many workers there are.
+func (r *Registry) Count() int { return ask(r, (*Table).Count) }
+
 // Worker is one, if it lives.
 func (r *Registry) Worker(id messages.WorkerID) (View, bool) {
 	type found struct {

@@ -3,7 +3,6 @@
 package registry
 
 import (
-	"cmp"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -47,6 +46,7 @@ type Table struct {
 	dead    map[string]time.Time       // incarnations that ended: their late beats change nothing
 	last    map[messages.WorkerID]life // the latest of each id
 	mass    string                     // why the bus is suspect, or ""
+	order   []messages.WorkerID        // the ids, sorted; nil when it must be made anew
 }
 
 // A KV key is written again although nothing changed after 2 to 4 minutes: the bucket forgets after 10.
@@ -105,6 +105,7 @@ func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 	if fresh {
 		w = &worker{bus: RouteUp, due: now, restore: restoreAfter(string(in.ID))}
 		t.workers[in.ID] = w
+		t.order = nil
 	}
 	return append(out, t.take(w, b, fresh, now))
 }
@@ -198,13 +199,33 @@ func (t *Table) Disconnected(id messages.WorkerID, reason string, now time.Time)
 }
 
 // Workers is everybody, sorted by id.
-func (t *Table) Workers() []View {
-	out := make([]View, 0, len(t.workers))
-	for _, w := range t.sorted() {
-		out = append(out, w.view())
+func (t *Table) Workers() []View { return t.Page("", len(t.workers)) }
+
+// Page is at most n workers behind an id, sorted by id.
+func (t *Table) Page(after messages.WorkerID, n int) []View {
+	ids := t.IDs()
+	from, there := slices.BinarySearch(ids, after)
+	if there {
+		from++
+	}
+	ids = ids[from:min(len(ids), from+n)]
+	out := make([]View, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, t.workers[id].view())
 	}
 	return out
 }
+
+// IDs is everybody's id, sorted. It is shared: who wants to change it copies it.
+func (t *Table) IDs() []messages.WorkerID {
+	if t.order == nil {
+		t.order = slices.Sorted(maps.Keys(t.workers))
+	}
+	return t.order
+}
+
+// Count is how many there are.
+func (t *Table) Count() int { return len(t.workers) }
 
 // Worker is one, if it lives.
 func (t *Table) Worker(id messages.WorkerID) (View, bool) {
@@ -215,12 +236,9 @@ func (t *Table) Worker(id messages.WorkerID) (View, bool) {
 	return w.view(), true
 }
 
-func (t *Table) sorted() []*worker {
-	return slices.SortedFunc(maps.Values(t.workers), func(a, b *worker) int { return cmp.Compare(a.info.ID, b.info.ID) })
-}
-
 func (t *Table) end(w *worker, kind, cause string) Change {
 	delete(t.workers, w.info.ID)
+	t.order = nil
 	return Change{Kind: kind, Worker: w.view(), Cause: cause, Identity: true}
 }
 

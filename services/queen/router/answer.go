@@ -42,6 +42,9 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 		a.over = err
 		a.router.cfg.Metrics.Answered(a.stream.Usage())
 	default:
+		if ctx.Err() != nil {
+			err = ended(ctx) // with a code: a client that left says nothing of the worker
+		}
 		a.over = err
 		way := WayBus
 		if a.Route == RouteDirect {

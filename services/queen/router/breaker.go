@@ -24,14 +24,21 @@ func (b *breaker) allows(now time.Time) bool {
 	return b.fails < breakAfter || !now.Before(b.until) && !b.trial
 }
 
-// began is told of each request that goes there.
-func (b *breaker) began() {
+// began is told of each request that goes there; trial says that it is the one that tries.
+func (b *breaker) began() (trial bool) {
 	if b.fails >= breakAfter {
 		b.trial = true
 	}
+	return b.trial
 }
 
+// succeeded is told of a complete answer.
 func (b *breaker) succeeded() { *b = breaker{} }
+
+// answered is told of a first token: others may go there, and one more failure opens it again.
+func (b *breaker) answered() {
+	b.fails, b.trial = min(b.fails, breakAfter-1), false
+}
 
 // failed returns how long the breaker is open now; 0 if it is not.
 func (b *breaker) failed(now time.Time) time.Duration {
@@ -46,6 +53,6 @@ func (b *breaker) failed(now time.Time) time.Duration {
 	return open
 }
 
-// neither is told of a request that says nothing of the worker: it was cancelled, or refused for want
-// of a slot.
+// neither is told of a trial that says nothing of the worker: it was cancelled, or refused for want of
+// a slot.
 func (b *breaker) neither() { b.trial = false }

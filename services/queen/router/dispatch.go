@@ -52,6 +52,8 @@ type Lease struct {
 	cancel context.CancelCauseFunc
 	d      *Dispatcher
 	model  string
+	trial  bool // it tries a worker that kept failing
+	bad    Ways // that failed in this try, though another went on
 }
 
 // NewDispatcher knows no worker yet. route is [RouteAuto], …; online says whether the queen's own
@@ -110,7 +112,8 @@ func (d *Dispatcher) giveUp(model string, w *waiter) (answers bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, v := range d.serving[model] {
-		answers = answers || usable(v, d.route, d.online()) != 0
+		l := d.life[v.Incarnation]
+		answers = answers || usable(v, d.route, d.online()) != 0 && (l == nil || l.breaker.allows(time.Now()))
 	}
 	line := d.waiting[model]
 	for i := range line {
@@ -151,7 +154,7 @@ func (d *Dispatcher) pick(model string, failed map[string]Ways) (lease *Lease, s
 		}
 		drains := v.Status == messages.StatusDraining
 		served = served || (!c.Failed && !drains)
-		others = others || (was == 0 && !drains)
+		others = others || (was == 0 && c.Free && !c.Broken)
 		cs, of = append(cs, c), append(of, v)
 	}
 	for i := range cs {
@@ -174,7 +177,7 @@ func (d *Dispatcher) lease(w messages.WorkerInfo, model string, ways Ways) *Leas
 	lease.Ctx, lease.cancel = context.WithCancelCause(context.Background())
 	l.running[lease] = true
 	l.picks++
-	l.breaker.began()
+	lease.trial = l.breaker.began()
 	return lease
 }
 
@@ -193,8 +196,8 @@ const (
 func (l *Lease) Works() {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
-	if life := l.d.life[l.Worker.Incarnation]; life != nil && life.breaker.fails > 0 {
-		life.breaker.succeeded()
+	if life := l.d.life[l.Worker.Incarnation]; life != nil && life.breaker.fails >= breakAfter {
+		life.breaker.answered()
 		l.d.serve(l.model)
 	}
 }
@@ -214,6 +217,9 @@ func (d *Dispatcher) release(l *Lease, o Outcome) {
 		return
 	}
 	delete(life.running, l)
+	if l.trial && (o == Busy || o == neither) {
+		life.breaker.neither()
+	}
 	switch now := time.Now(); o {
 	case Succeeded:
 		life.breaker.succeeded()
@@ -223,11 +229,8 @@ func (d *Dispatcher) release(l *Lease, o Outcome) {
 			time.AfterFunc(open, func() { d.Wake(l.model) })
 		}
 	case Busy:
-		life.breaker.neither()
 		life.busy = now.Add(busyFor)
 		time.AfterFunc(busyFor, func() { d.Wake(l.model) })
-	default:
-		life.breaker.neither()
 	}
 }
 

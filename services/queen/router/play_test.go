@@ -49,6 +49,14 @@ func (*scene) Close() {}
 // theatre is a cluster on the bus alone, in fake time.
 func theatre(p play) *cluster { return assemble(RouteBus, p, nil) }
 
+// ports is a cluster without a bus.
+func ports(t *testing.T) *cluster {
+	t.Helper()
+	direct := NewDirect()
+	t.Cleanup(direct.Close)
+	return assemble(RouteDirect, nil, direct)
+}
+
 // ask has one request answered to its end.
 func (c *cluster) ask(ctx context.Context) (messages.WorkerID, error) {
 	a, err := c.Infer(ctx, request(true))

@@ -25,6 +25,7 @@ type quiet struct {
 	last  atomic.Int64 // when something was heard, in nanoseconds since began
 	began time.Time
 	timer *time.Timer
+	over  atomic.Bool
 }
 
 // watch has give end the request with [messages.CodeStalled] when its worker falls silent.
@@ -40,14 +41,16 @@ func (d *Direct) watch(w *messages.WorkerInfo, give context.CancelCauseFunc) *qu
 		if idle >= askAfter {
 			idle = 0
 		}
-		q.timer.Reset(askAfter - idle)
+		if !q.over.Load() { // stopped while the worker was asked
+			q.timer.Reset(askAfter - idle)
+		}
 	})
 	return q
 }
 
 func (q *quiet) heard() { q.last.Store(int64(time.Since(q.began))) }
 
-func (q *quiet) stop() { q.timer.Stop() }
+func (q *quiet) stop() { q.over.Store(true); q.timer.Stop() }
 
 // answers asks the worker's GET /health, once for all requests that want to know. Any answer will do,
 // and so will a refusal: who has closed his port may still be finishing what he has.

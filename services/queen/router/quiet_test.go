@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
 )
 
@@ -26,65 +27,76 @@ func data(o string) messages.Frame {
 	return messages.Frame{Kind: messages.FrameData, Seq: 1, Payload: messages.AppendObject(nil, []byte(o))}
 }
 
+// freeze is a case of TestFrozen.
+type freeze struct {
+	stream bool
+	tokens int // before it freezes
+	words  string
+	frames []messages.Frame
+}
+
 // TestFrozen: a worker that took the request and says nothing to anybody ends it soon.
 func TestFrozen(t *testing.T) {
-	port := func(words string) func(*testing.T, *cluster) messages.WorkerInfo {
-		return func(t *testing.T, _ *cluster) messages.WorkerInfo {
-			w := worker("a")
-			frozen(t, &w, words)
-			return w
-		}
-	}
-	onBus := func(fs ...messages.Frame) func(*testing.T, *cluster) messages.WorkerInfo {
-		return func(t *testing.T, c *cluster) messages.WorkerInfo { return mute(t, c.s, "a", fs...) }
-	}
-	for name, tc := range map[string]struct {
-		a      func(*testing.T, *cluster) messages.WorkerInfo
-		stream bool
-		tokens int // before it freezes
-	}{
-		"whole answer":                 {port(""), false, 0},
-		"half a whole answer":          {port(wholeBegins), false, 0},
-		"stream":                       {port(""), true, 0},
-		"stream, after the status":     {port(streamBegins), true, 0},
-		"stream, half a line":          {port(streamBegins + "data: {"), true, 0},
-		"stream, after a token":        {port(firstToken), true, 1},
-		"bus, not a frame":             {onBus(), true, 0},
-		"bus, whole answer":            {onBus(), false, 0},
-		"bus, one keep-alive":          {onBus(messages.Frame{Kind: messages.FrameKeepAlive}), true, 0},
-		"bus, after a token":           {onBus(data("{}")), true, 1},
-		"bus, after a large one of it": {onBus(data(fmt.Sprintf("%q", make([]byte, 100_000)))), true, 1},
+	t.Parallel()
+	for name, tc := range map[string]freeze{
+		"whole answer":             {},
+		"half a whole answer":      {words: wholeBegins},
+		"stream":                   {stream: true},
+		"stream, after the status": {stream: true, words: streamBegins},
+		"stream, half a line":      {stream: true, words: streamBegins + "data: {"},
+		"stream, after a token":    {stream: true, words: firstToken, tokens: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := start(t, RouteAuto)
-			w := tc.a(t, c)
-			c.d.Changed(beats(w))
-			began := time.Now()
-			a, err := c.Infer(deadline(t), request(tc.stream))
-			n := 0
-			if (err == nil) != (tc.tokens > 0) {
-				t.Fatalf("the first token: %v", err)
-			} else if err == nil {
-				n, err = readAnswer(deadline(t), a)
-				if _, again := a.Next(deadline(t)); !errors.Is(again, err) {
-					t.Errorf("then %v", again)
-				}
-			}
-			wantCode(t, err, messages.CodeStalled)
-			if took := time.Since(began); took >= patience || took < askAfter || n != tc.tokens {
-				t.Errorf("%d tokens, after %v", n, took)
-			}
-			if c.fails(w) != 1 {
-				t.Errorf("the breaker counts %d", c.fails(w))
-			}
-			c.wantTold(t, "suspect a")
+			c, w := ports(t), worker("a")
+			frozen(t, &w, tc.words)
+			tc.check(t, c, w)
 		})
 	}
 }
 
+func TestFrozenOnTheBus(t *testing.T) {
+	t.Parallel()
+	s := bustest.Start(t)
+	for name, tc := range map[string]freeze{
+		"whole-answer":  {},
+		"stream":        {stream: true},
+		"keep-alive":    {stream: true, frames: []messages.Frame{{Kind: messages.FrameKeepAlive}}},
+		"after-a-token": {stream: true, frames: []messages.Frame{data("{}")}, tokens: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.check(t, startOn(t, s, RouteBus), mute(t, s, name, tc.frames...))
+		})
+	}
+}
+
+func (tc freeze) check(t *testing.T, c *cluster, w messages.WorkerInfo) {
+	c.d.Changed(beats(w))
+	began := time.Now()
+	a, err := c.Infer(deadline(t), request(tc.stream))
+	n := 0
+	if (err == nil) != (tc.tokens > 0) {
+		t.Fatalf("the first token: %v", err)
+	} else if err == nil {
+		n, err = readAnswer(deadline(t), a)
+		if _, again := a.Next(deadline(t)); !errors.Is(again, err) {
+			t.Errorf("then %v", again)
+		}
+	}
+	wantCode(t, err, messages.CodeStalled)
+	if took := time.Since(began); took >= patience || took < askAfter || n != tc.tokens {
+		t.Errorf("%d tokens, after %v", n, took)
+	}
+	if c.fails(w) != 1 {
+		t.Errorf("the breaker counts %d", c.fails(w))
+	}
+	c.wantTold(t, "suspect "+string(w.ID))
+}
+
 // TestFrozenIsInvisible: another worker answers, and the frozen one is not tried by its other way.
 func TestFrozenIsInvisible(t *testing.T) {
+	t.Parallel()
 	for _, alone := range []bool{false, true} {
 		t.Run(fmt.Sprintf("alone %v", alone), func(t *testing.T) {
 			t.Parallel()
@@ -113,6 +125,7 @@ func TestFrozenIsInvisible(t *testing.T) {
 
 // TestSilentButWell: it says nothing for long, and its port does answer.
 func TestSilentButWell(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		stream        bool
 		before, after time.Duration
@@ -126,7 +139,7 @@ func TestSilentButWell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := start(t, RouteAuto)
+			c := ports(t)
 			var healths atomic.Int32
 			w := worker("a")
 			slow(t, &w, tc.before, tc.after, func(out http.ResponseWriter, _ *http.Request) {
@@ -149,7 +162,7 @@ func TestSilentButWell(t *testing.T) {
 // TestSilentOnTheBusButWell: a prefill takes its time, and the sender says that it lives.
 func TestSilentOnTheBusButWell(t *testing.T) {
 	t.Parallel()
-	c := start(t, RouteAuto)
+	c := start(t, RouteBus)
 	c.bus(t, "a", func(ctx context.Context, _ *messages.InferRequest, say func(string)) error {
 		select {
 		case <-time.After(silence):
@@ -167,7 +180,7 @@ func TestSilentOnTheBusButWell(t *testing.T) {
 // TestPortClosedButWell: who drains has closed his port, and finishes what he has.
 func TestPortClosedButWell(t *testing.T) {
 	t.Parallel()
-	c := start(t, RouteAuto)
+	c := ports(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +212,7 @@ func TestPortClosedButWell(t *testing.T) {
 // TestManyAskOnce: all requests at one worker share one question.
 func TestManyAskOnce(t *testing.T) {
 	t.Parallel()
-	c := start(t, RouteAuto)
+	c := ports(t)
 	w := slots(worker("a"), 32)
 	healths := frozen(t, &w, "")
 	c.d.Changed(beats(w))
@@ -218,7 +231,7 @@ func TestManyAskOnce(t *testing.T) {
 // TestNoQuestionAfterTheEnd: a request that ends while its worker is being asked asks no more.
 func TestNoQuestionAfterTheEnd(t *testing.T) {
 	t.Parallel()
-	c := start(t, RouteAuto)
+	c := ports(t)
 	asked, answer := make(chan struct{}, 16), make(chan struct{})
 	w := worker("a")
 	slow(t, &w, askAfter+askFor/3, 0, func(http.ResponseWriter, *http.Request) {

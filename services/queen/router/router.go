@@ -129,7 +129,7 @@ func outcomeOf(ctx context.Context, err error) Outcome {
 	switch messages.CodeOf(err) {
 	case messages.CodeBusy:
 		return Busy
-	case messages.CodeInternal, messages.CodeStreamBroken, messages.CodeStalled, messages.CodeSlowConsumer:
+	case messages.CodeInternal, messages.CodeStreamBroken, messages.CodeStalled:
 		if ctx.Err() != nil {
 			return neither
 		}
@@ -139,7 +139,7 @@ func outcomeOf(ctx context.Context, err error) Outcome {
 			return Failed
 		}
 		return neither // it drains, or it has left the registry
-	case messages.CodeCancelled, messages.CodeTimeout:
+	case messages.CodeCancelled, messages.CodeTimeout, messages.CodeSlowConsumer:
 		return neither
 	default:
 		return Succeeded // it works, and refuses what cannot be done
@@ -192,7 +192,7 @@ func (r *Router) try(ctx context.Context, lease *Lease, req *messages.InferReque
 	if lease.Ctx.Err() != nil {
 		return nil, anyWay, context.Cause(lease.Ctx)
 	}
-	return nil, r.blame(ctx, &lease.Worker, way, err), err
+	return nil, r.blame(ctx, &lease.Worker, way, err) | lease.bad, err
 }
 
 // open takes the direct route where it may, else the bus; and the bus where a port turns out not to
@@ -203,7 +203,7 @@ func (r *Router) open(ctx context.Context, lease *Lease, req *messages.InferRequ
 		if err == nil || !unreachable(err) || lease.Ways&WayBus == 0 || ctx.Err() != nil {
 			return s, WayDirect, err
 		}
-		r.blame(ctx, &lease.Worker, WayDirect, err)
+		lease.bad = r.blame(ctx, &lease.Worker, WayDirect, err)
 	}
 	s, err := r.cfg.Bus.Open(ctx, &lease.Worker, req)
 	return s, WayBus, err

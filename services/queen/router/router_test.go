@@ -46,7 +46,13 @@ func assemble(how string, bus, direct Transport) *cluster {
 
 func start(t *testing.T, how string) *cluster {
 	t.Helper()
-	s, direct := bustest.Start(t), NewDirect()
+	return startOn(t, bustest.Start(t), how)
+}
+
+// startOn is start for tests that share a server: two of one time have different workers.
+func startOn(t *testing.T, s *bustest.Server, how string) *cluster {
+	t.Helper()
+	direct := NewDirect()
 	t.Cleanup(direct.Close)
 	c := assemble(how, Bus{s.Connect(t, bus.RoleQueen, "q")}, direct)
 	c.s = s
@@ -89,6 +95,7 @@ var errGone = messages.Errorf(messages.CodeUnavailable, "infer", "loading")
 
 func TestAnotherAnswersInvisibly(t *testing.T) {
 	t.Parallel()
+	s := bustest.Start(t)
 	for name, first := range map[string]func(*cluster, *testing.T) messages.WorkerInfo{
 		"dies, bus":    func(c *cluster, t *testing.T) messages.WorkerInfo { return c.bus(t, "a", fails(errDie)) },
 		"dies, direct": func(c *cluster, t *testing.T) messages.WorkerInfo { return c.http(t, "a", fails(errDie)) },
@@ -101,7 +108,7 @@ func TestAnotherAnswersInvisibly(t *testing.T) {
 		"unavailable": func(c *cluster, t *testing.T) messages.WorkerInfo { return c.bus(t, "a", fails(errGone)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := start(t, RouteAuto)
+			c := startOn(t, s, RouteAuto)
 			first(c, t)
 			c.bus(t, "b", say(5))
 			a, err := c.Infer(deadline(t), request(true))
@@ -209,27 +216,29 @@ func TestWhatCannotSucceedIsNotRetried(t *testing.T) {
 
 func TestDeathAfterTheFirstTokenIsAnError(t *testing.T) {
 	t.Parallel()
+	srv := bustest.Start(t)
 	for name, add := range map[string]func(*cluster, *testing.T, string, script) messages.WorkerInfo{"bus": (*cluster).bus, "direct": (*cluster).http} {
 		t.Run(name, func(t *testing.T) {
-			c := start(t, RouteAuto)
+			c := startOn(t, srv, RouteAuto)
 			read := make(chan struct{})
 			dies := func(_ context.Context, _ *messages.InferRequest, s func(string)) error {
 				s("{}")
 				<-read
 				return errDie
 			}
-			add(c, t, "a", dies)
+			w := add(c, t, "a", dies)
 			a, err := c.Infer(deadline(t), request(true))
 			if err != nil {
 				t.Fatal(err)
 			}
 			close(read)
-			if n, err := readAnswer(deadline(t), a); n != 1 || errors.Is(err, io.EOF) {
-				t.Errorf("%d objects, %v", n, err)
+			if n, err := readAnswer(deadline(t), a); n != 1 || errors.Is(err, io.EOF) || c.fails(w) != 1 {
+				t.Errorf("%d objects, %v; the breaker counts %d", n, err, c.fails(w))
 			}
+			c.wantTold(t, name+" of a")
 		})
 		t.Run(name+", by the registry's word", func(t *testing.T) {
-			c := start(t, RouteAuto)
+			c := startOn(t, srv, RouteAuto)
 			told := make(chan struct{}, 1)
 			w := add(c, t, "a", untilCancelled(false, told))
 			a, err := c.Infer(deadline(t), request(true))

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/queen/registry"
 )
@@ -127,6 +128,7 @@ const drains = `{"error":{"code":"unavailable","op":"infer","message":"draining"
 
 // TestWays: worker a has a port, in trouble, and answers on the bus; b may be there, on the bus.
 func TestWays(t *testing.T) {
+	srv := bustest.Start(t)
 	const nobody = "" // answers; the route is the error's code then
 	for name, tc := range map[string]struct {
 		port         func(*atomic.Int32) http.HandlerFunc // nil: refused
@@ -148,8 +150,7 @@ func TestWays(t *testing.T) {
 		"a worker's own fail": {func(n *atomic.Int32) http.HandlerFunc { return refuses(n, 500, `{"error":{"code":"internal"}}`) }, true, nobody, "internal", 1, 0, nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := start(t, RouteAuto)
+			c := startOn(t, srv, RouteAuto)
 			var ports, buses atomic.Int32
 			a := busWorker(t, c.s, "a", counted(&buses, say(3)))
 			if a.Host, a.Port = "127.0.0.1", 1; tc.port != nil {
@@ -181,10 +182,10 @@ func TestWays(t *testing.T) {
 
 // TestNobodyByAnyWay: the port refuses and nobody listens on the bus; each is tried, and told of, once.
 func TestNobodyByAnyWay(t *testing.T) {
-	t.Parallel()
+	srv := bustest.Start(t)
 	for how, want := range map[string][]string{RouteAuto: {"direct of a", "bus of a"}, RouteBus: {"bus of a"}, RouteDirect: {"direct of a"}} {
 		t.Run(how, func(t *testing.T) {
-			c := start(t, how)
+			c := startOn(t, srv, how)
 			a := worker("a")
 			a.Host, a.Port = "127.0.0.1", 1
 			c.d.Changed(beats(a))
@@ -197,6 +198,7 @@ func TestNobodyByAnyWay(t *testing.T) {
 
 // TestThreeTriesByAnyWay: the second way of a worker is a try as any other.
 func TestThreeTriesByAnyWay(t *testing.T) {
+	srv := bustest.Start(t)
 	for n, want := range []struct {
 		ports, buses int32
 		told         int
@@ -206,8 +208,7 @@ func TestThreeTriesByAnyWay(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			t.Parallel()
-			c := start(t, RouteAuto)
+			c := startOn(t, srv, RouteAuto)
 			var ports, buses atomic.Int32
 			for i := range n {
 				w := busWorker(t, c.s, fmt.Sprint("w", i), counted(&buses, say(1)))
@@ -229,6 +230,7 @@ func TestThreeTriesByAnyWay(t *testing.T) {
 
 // TestNotBlamed: what ends for another reason says nothing of the worker.
 func TestNotBlamed(t *testing.T) {
+	srv := bustest.Start(t)
 	for name, add := range map[string]func(*cluster, *testing.T, string, script) messages.WorkerInfo{"bus": (*cluster).bus, "direct": (*cluster).http} {
 		for why, end := range map[string]func(*cluster, messages.WorkerInfo, context.CancelFunc){
 			"cancelled": func(_ *cluster, _ messages.WorkerInfo, cancel context.CancelFunc) { cancel() },
@@ -236,8 +238,7 @@ func TestNotBlamed(t *testing.T) {
 		} {
 			for _, silent := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s, %s, silent %v", name, why, silent), func(t *testing.T) {
-					t.Parallel()
-					c := start(t, RouteAuto)
+					c := startOn(t, srv, RouteAuto)
 					began, told := make(chan struct{}, 1), make(chan struct{}, 1)
 					w := add(c, t, "a", func(ctx context.Context, req *messages.InferRequest, s func(string)) error {
 						began <- struct{}{}
@@ -245,7 +246,8 @@ func TestNotBlamed(t *testing.T) {
 					})
 					ctx, cancel := context.WithCancel(deadline(t))
 					defer cancel()
-					a, err := (*Answer)(nil), error(nil)
+					var a *Answer
+					var err error
 					if silent {
 						go func() { <-began; end(c, w, cancel) }()
 						_, err = c.Infer(ctx, request(true))
