@@ -32,7 +32,10 @@ func says(job messages.JobID, executor messages.Caller, seq int, state messages.
 	}
 }
 
-func tick(t *Table, now time.Time) string { t.Tick("hive-a", &messages.JobTick{Job: "j"}, now); return "" }
+func tick(t *Table, now time.Time) string {
+	t.Tick("hive-a", &messages.JobTick{Job: "j"}, now)
+	return ""
+}
 
 func restart(t *Table, now time.Time) string { t.Restart(now); return "" }
 
@@ -174,7 +177,7 @@ func TestInfo(t *testing.T) {
 	quiet := event("j", "queen-q", 2, messages.JobStep)
 	quiet.Text = ""
 	table.Event(quiet, 2, sec(0))
-	table.Tick("hive-a", &messages.JobTick{Job: "j", Done: 5, Total: 10, Unit: "B"}, sec(0))
+	table.Tick("queen-q", &messages.JobTick{Job: "j", Done: 5, Total: 10, Unit: "B"}, sec(0))
 	i, _ := table.Get("j")
 	want := messages.JobInfo{Job: "j", Executor: "queen-q", Op: "model.pull", State: messages.JobStep, Text: "text 1",
 		StartedAt: sec(1), UpdatedAt: sec(2), Done: 5, Total: 10, Unit: "B"}
