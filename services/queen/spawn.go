@@ -119,7 +119,7 @@ func (q *Queen) spawn(ctx context.Context, job *bus.Job, req messages.SpawnReque
 		return nil, messages.Errorf(messages.CodeConflict, messages.OpSpawn, "worker %q already serves %s", w.ID, w.ModelID).
 			WithHint("choose another --id, or stop it: rbee worker stop %s", w.ID)
 	}
-	if err := q.awaitHive(ctx); err != nil {
+	if err := q.awaitHive(ctx, req.Hive); err != nil {
 		return nil, err
 	}
 	hive, err := q.chooseHive(req.Hive, req.Model)
@@ -169,16 +169,17 @@ func (q *Queen) askSpawn(ctx context.Context, req *messages.SpawnRequest) (*mess
 	return res, err
 }
 
-// cancelWithHive cancels as soon as the hive that lives now is gone or another life of it has come. gone
-// says whether that happened, and ends the watching.
+// cancelWithHive cancels as soon as the hive is gone. When another life of it comes the request may have
+// reached that one: then its answer has secondLifeGrace. gone says whether the hive went, and ends the
+// watching.
 func (q *Queen) cancelWithHive(ctx context.Context, id messages.HiveID, cancel context.CancelFunc) (gone func() bool) {
 	life := func() string {
 		for _, h := range q.registry.Hives() {
 			if h.ID == id {
-				return h.Incarnation + "+"
+				return h.Incarnation
 			}
 		}
-		return ""
+		return nobody
 	}
 	first := life()
 	ctx, stop := context.WithCancel(ctx)
@@ -186,8 +187,14 @@ func (q *Queen) cancelWithHive(ctx context.Context, id messages.HiveID, cancel c
 	go func() {
 		for {
 			changed := q.heard.wait()
-			if life() != first {
+			now := life()
+			if now != first && now != nobody {
+				time.AfterFunc(secondLifeGrace, cancel)
+			}
+			if now == nobody {
 				cancel()
+			}
+			if now != first {
 				done <- true
 				return
 			}
@@ -201,6 +208,11 @@ func (q *Queen) cancelWithHive(ctx context.Context, id messages.HiveID, cancel c
 	}()
 	return func() bool { stop(); return <-done }
 }
+
+const (
+	nobody          = "-" // no incarnation
+	secondLifeGrace = 3 * time.Second
+)
 
 // waitReady follows a worker from starting to ready.
 func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messages.WorkerID, pid int) (*messages.WorkerInfo, error) {
@@ -241,13 +253,16 @@ func (q *Queen) waitReady(ctx context.Context, job *bus.Job, sp *spawn, id messa
 	}
 }
 
-// awaitHive gives a queen that has just started one beat's time to hear of a hive.
-func (q *Queen) awaitHive(ctx context.Context) error {
+// awaitHive gives a queen that has just started one beat's time to hear of a hive, the named one or any,
+// and a hive that lost its connection the time to come back.
+func (q *Queen) awaitHive(ctx context.Context, name messages.HiveID) error {
 	limit := time.NewTimer(messages.HiveBeatEvery + time.Second)
 	defer limit.Stop()
 	for {
 		changed := q.heard.wait()
-		if len(q.registry.Hives()) > 0 {
+		here := q.registry.HivesHere()
+		if slices.ContainsFunc(here, func(h messages.HiveInfo) bool { return name == "" || h.ID == name }) ||
+			len(here) > 0 && !q.knowsHive(name) {
 			return nil
 		}
 		select {
@@ -260,19 +275,29 @@ func (q *Queen) awaitHive(ctx context.Context) error {
 	}
 }
 
+func (q *Queen) knowsHive(name messages.HiveID) bool {
+	return slices.ContainsFunc(q.registry.Hives(), func(h messages.HiveInfo) bool { return h.ID == name })
+}
+
 // chooseHive takes the named hive, else one that has the model, else the one with most free memory.
 func (q *Queen) chooseHive(name messages.HiveID, model string) (messages.HiveInfo, error) {
-	hives := q.registry.Hives()
+	hives := q.registry.HivesHere()
+	if name != "" {
+		i := slices.IndexFunc(hives, func(h messages.HiveInfo) bool { return h.ID == name })
+		switch {
+		case i >= 0:
+			return hives[i], nil
+		case q.knowsHive(name):
+			return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, messages.OpSpawn, "hive %s has lost its connection", name).
+				WithHint("rbee events --since 5m")
+		}
+		if len(hives) > 0 {
+			return messages.HiveInfo{}, messages.Errorf(messages.CodeNotFound, messages.OpSpawn, "no hive %q", name).WithHint("rbee hive list")
+		}
+	}
 	if len(hives) == 0 {
 		return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, messages.OpSpawn, "no hive is connected").
 			WithHint("start one: rbee up, or rbee-hive on the machine that shall run models")
-	}
-	if name != "" {
-		i := slices.IndexFunc(hives, func(h messages.HiveInfo) bool { return h.ID == name })
-		if i < 0 {
-			return messages.HiveInfo{}, messages.Errorf(messages.CodeNotFound, messages.OpSpawn, "no hive %q", name).WithHint("rbee hive list")
-		}
-		return hives[i], nil
 	}
 	return slices.MaxFunc(hives, func(a, b messages.HiveInfo) int {
 		has := func(h *messages.HiveInfo) int {

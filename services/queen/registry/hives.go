@@ -82,10 +82,19 @@ func (t *Table) tickHives(now time.Time) []Change {
 }
 
 // Hives is every hive, sorted by id.
-func (t *Table) Hives() []messages.HiveInfo {
+func (t *Table) Hives() []messages.HiveInfo { return t.hivesThat(func(*hive) bool { return true }) }
+
+// HivesHere are those whose connection stands, as far as we know.
+func (t *Table) HivesHere() []messages.HiveInfo {
+	return t.hivesThat(func(h *hive) bool { return h.gone == "" })
+}
+
+func (t *Table) hivesThat(ok func(*hive) bool) []messages.HiveInfo {
 	out := make([]messages.HiveInfo, 0, len(t.hives))
 	for _, h := range t.hives {
-		out = append(out, h.info)
+		if ok(h) {
+			out = append(out, h.info)
+		}
 	}
 	slices.SortFunc(out, func(a, b messages.HiveInfo) int { return cmp.Compare(a.ID, b.ID) })
 	return out

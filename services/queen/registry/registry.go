@@ -184,5 +184,8 @@ func (r *Registry) Worker(id messages.WorkerID) (View, bool) {
 // Hives is every hive, sorted by id.
 func (r *Registry) Hives() []messages.HiveInfo { return ask(r, (*Table).Hives) }
 
+// HivesHere are the hives whose connection stands, as far as we know.
+func (r *Registry) HivesHere() []messages.HiveInfo { return ask(r, (*Table).HivesHere) }
+
 // BusSuspect says why the bus is suspect, "" if it is not.
 func (r *Registry) BusSuspect() string { return ask(r, (*Table).BusSuspect) }
