@@ -52,7 +52,8 @@ check: fmt modules lint cross libs $(TOOLS)/nats ## format, vet, lint, modules, 
 	$(GO) vet work
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -count=1 -race -timeout 30m work
 
-test-slow: libs ## long matrices: fuzzing of every parser of foreign input
+test-slow: libs ## what takes long: processes that are away for 30 s, fuzzing of every parser of foreign input
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./cli/e2e
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 20s -fuzzminimizetime 1s .
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzFrame -fuzztime 10s -fuzzminimizetime 1s .
 	cd gguf && $(GO) test -run '^$$' -fuzz FuzzReadHeader -fuzztime 20s -fuzzminimizetime 1s .

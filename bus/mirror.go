@@ -145,7 +145,7 @@ func (m *Mirror) findStrangers(ctx context.Context) error {
 	if !due {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	keys, err := m.kv.ListKeys(ctx)
 	if err != nil {

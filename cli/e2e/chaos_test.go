@@ -120,7 +120,7 @@ func spread(ds []time.Duration) string {
 func chaos(t *testing.T, top string, f fault) *row {
 	g := newGround(t, top)
 	r := &row{n: others, ends: map[string]int{}}
-	if f.whom == "worker" && f.sig != syscall.SIGSTOP {
+	if f.whom == "worker" && f.sig == syscall.SIGKILL {
 		r.n = kills
 	}
 	load := g.load()

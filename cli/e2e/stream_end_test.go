@@ -26,6 +26,7 @@ type streamed struct {
 	tokens int           // pieces that came
 	first  time.Duration // to the first of them
 	gap    time.Duration // longest between two
+	token  func()        // told of each; may be nil
 }
 
 // read posts body and reads the answer to its end, which it says.
@@ -60,6 +61,9 @@ func (s *streamed) read(ctx context.Context, url, body string) (end string) {
 				s.gap = max(s.gap, now.Sub(last))
 			}
 			last = now
+			if s.token != nil {
+				s.token()
+			}
 		}
 		switch {
 		case err == nil:

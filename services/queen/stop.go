@@ -11,7 +11,7 @@ import (
 const (
 	defaultGrace = 30 * time.Second
 	maxGrace     = 10 * time.Minute
-	peersFor     = 300 * time.Millisecond // for other queens to say that they cancelled something
+	peersFor     = time.Second // for other queens to say that they cancelled something
 )
 
 func (q *Queen) doStop(ctx context.Context, _ *bus.Call, req *messages.StopRequest) (*messages.StopReply, error) {
