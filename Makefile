@@ -58,7 +58,7 @@ test-slow: libs ## what takes long: processes that are away for 30 s, fuzzing of
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzFrame -fuzztime 10s -fuzzminimizetime 1s .
 	cd gguf && $(GO) test -run '^$$' -fuzz FuzzReadHeader -fuzztime 20s -fuzzminimizetime 1s .
 
-chaos-local: libs ## kill, freeze and end every process under load, and print what users noticed; CHAOS_KILLS=50 CHAOS_OTHERS=5
+chaos-local: libs ## kill, freeze and end every process under load, and print what users noticed; CHAOS_KILLS=50 CHAOS_FREEZES=5 CHAOS_OTHERS=5
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags chaos -timeout 3h -run 'TestChaos$$' ./cli/e2e -v | grep -v '^=== '
 
 bench: libs ## timings: kill -9 to gone, cancel to still

@@ -20,11 +20,12 @@ import (
 	"github.com/rbee-project/rbee/messages"
 )
 
-// How often a worker is killed and every other fault is made: CHAOS_KILLS and CHAOS_OTHERS.
+// How often a worker is killed, somebody is frozen, and every other fault is made.
 var (
-	kills  = times("CHAOS_KILLS", 50)
-	others = times("CHAOS_OTHERS", 5)
-	frozen = time.Duration(times("CHAOS_FROZEN_SECONDS", 30)) * time.Second
+	kills   = times("CHAOS_KILLS", 50)
+	freezes = times("CHAOS_FREEZES", 5)
+	others  = times("CHAOS_OTHERS", 5)
+	frozen  = time.Duration(times("CHAOS_FROZEN_SECONDS", 30)) * time.Second
 )
 
 func times(name string, otherwise int) int {
@@ -122,6 +123,9 @@ func chaos(t *testing.T, top string, f fault) *row {
 	r := &row{n: others, ends: map[string]int{}}
 	if f.whom == "worker" && f.sig == syscall.SIGKILL {
 		r.n = kills
+	}
+	if f.sig == syscall.SIGSTOP {
+		r.n = freezes
 	}
 	load := g.load()
 	for i := range r.n {
