@@ -61,8 +61,9 @@ test-slow: libs ## what takes long: processes that are away for 30 s, fuzzing of
 chaos-local: libs ## kill, freeze and end every process under load, and print what users noticed; CHAOS_KILLS=50 CHAOS_FREEZES=5 CHAOS_OTHERS=5
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags chaos -timeout 3h -run 'TestChaos$$' ./cli/e2e -v | grep -v '^=== '
 
-bench: libs ## timings: kill -9 to gone, cancel to still
-	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench . -benchtime 20x ./cli/e2e
+bench: libs ## timings: kill -9 to gone, cancel to still, what the queen adds to a worker, what 50,000 workers cost it
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Kill9|Cancel' -benchtime 20x ./cli/e2e
+	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Overhead|Fleet' -benchtime 1x -timeout 20m ./cli/e2e
 
 fmt: ## gofmt leaves no diff
 	@out=$$(gofmt -l $(MODULES)); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }

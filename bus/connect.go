@@ -38,6 +38,9 @@ type Conn struct {
 	creds   *Credentials
 	log     *slog.Logger
 	refused atomic.Uint64
+	// up is kept here because nats.go's own answer waits for a connect that is under way, seconds when the
+	// server is frozen.
+	up atomic.Bool
 
 	mu          sync.Mutex
 	onReconnect map[int]func()
@@ -65,10 +68,11 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		nats.CustomReconnectDelay(reconnectDelay), nats.Timeout(5 * time.Second),
 		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.RetryOnFailedConnect(cfg.Wait), nats.ErrorHandler(c.asyncError),
-		nats.ConnectHandler(func(*nats.Conn) { c.reconnected() }),
-		nats.ReconnectHandler(func(*nats.Conn) { c.log.Info("bus connected again"); c.reconnected() }),
+		nats.ConnectHandler(func(*nats.Conn) { c.up.Store(true); c.reconnected() }),
+		nats.ReconnectHandler(func(*nats.Conn) { c.up.Store(true); c.log.Info("bus connected again"); c.reconnected() }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.connectFailed(err) }),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			c.up.Store(false) // the library calls its handlers one after another, in order
 			if err != nil && !nc.IsClosed() {
 				c.log.Warn("bus connection lost", "error", err)
 			}
@@ -79,6 +83,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, messages.Errorf(messages.CodeUnavailable, "connect", "no NATS server of this rbee at %s: %w", cfg.URL, err).
 			WithHint("start one with: rbee up")
 	}
+	c.up.Store(c.nc.IsConnected())
 	if c.js, err = jetstream.New(c.nc); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("jetstream: %w", err)
@@ -105,7 +110,7 @@ func (c *Conn) connectFailed(err error) {
 }
 
 // Close ends the connection and everything subscribed on it.
-func (c *Conn) Close() { c.nc.Close() }
+func (c *Conn) Close() { c.up.Store(false); c.nc.Close() }
 
 // Flush returns when the server has seen everything published so far.
 func (c *Conn) Flush(ctx context.Context) error {
@@ -118,7 +123,7 @@ func (c *Conn) Flush(ctx context.Context) error {
 }
 
 // Connected says whether the connection is up now.
-func (c *Conn) Connected() bool { return c.nc.IsConnected() }
+func (c *Conn) Connected() bool { return c.up.Load() }
 
 // URL is the server the connection is to; "" while it is down.
 func (c *Conn) URL() string { return c.nc.ConnectedUrl() }

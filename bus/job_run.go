@@ -23,7 +23,7 @@ const (
 type Jobs struct {
 	conn   *Conn
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
 	onStore func(error)
@@ -38,7 +38,7 @@ type Jobs struct {
 // NewJobs returns an executor whose jobs end with ctx.
 func (c *Conn) NewJobs(ctx context.Context) *Jobs {
 	j := &Jobs{conn: c, running: map[messages.JobID]context.CancelCauseFunc{}, known: map[messages.JobID]bool{}}
-	j.ctx, j.cancel = context.WithCancel(ctx)
+	j.ctx, j.cancel = context.WithCancelCause(ctx)
 	return j
 }
 
@@ -66,7 +66,7 @@ func (j *Jobs) stored(err error) {
 
 // Close cancels what runs and waits for it.
 func (j *Jobs) Close() {
-	j.cancel()
+	j.cancel(messages.Errorf(messages.CodeUnavailable, "job", "%s is stopping", j.conn.Caller))
 	j.wg.Wait()
 }
 
@@ -79,8 +79,9 @@ type Job struct {
 
 	startedAt time.Time
 	seq       int
-	last      uint64 // the stream's number of our last event; 0 when it is not known
-	ousted    bool   // somebody else has ended the job: nothing more is said
+	last      uint64             // the stream's number of our last event; 0 when it is not known
+	ousted    bool               // somebody else has ended the job: nothing more is said
+	doubt     *messages.JobEvent // our last event, if its ack did not come
 
 	mu   sync.Mutex
 	tick messages.JobTick
@@ -153,7 +154,7 @@ func (j *Jobs) forget(job *Job) {
 }
 
 func (job *Job) run(ctx context.Context, fn func(context.Context, *Job) (any, error)) {
-	stop := job.keepTicking(ctx)
+	stop := job.keepTicking(context.WithoutCancel(ctx)) // cancelled or not, it is at work until it returns
 	result, err := fn(ctx, job)
 	stop()
 	e := messages.JobEvent{State: messages.JobSucceeded}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rbee-project/rbee/messages"
 )
@@ -16,12 +17,15 @@ func AnyJobSubject(id messages.JobID) string { return messages.JobSubject("*", i
 // begin stores the first event, which only the first of all executors can. It is false if the id was
 // used before.
 func (job *Job) begin(text string) bool {
-	err := job.store(job.event(messages.JobEvent{State: messages.JobStarted, Text: text}), publishTry,
-		jetstream.WithExpectLastSequenceForSubject(0, AnyJobSubject(job.ID)))
+	first := job.event(messages.JobEvent{State: messages.JobStarted, Text: text})
+	err := job.store(first, publishTry, jetstream.WithExpectLastSequenceForSubject(0, AnyJobSubject(job.ID)))
 	if wrongLast(err) {
 		return false
 	}
 	if err != nil {
+		if maybeStored(err) {
+			job.doubt = first
+		}
 		job.jobs.conn.log.Warn("job event not stored", "job", job.ID, "state", messages.JobStarted, "error", err)
 	}
 	return true
@@ -31,27 +35,50 @@ func (job *Job) begin(text string) bool {
 // for dead and has ended the job: then it ends here too. It outlives the job's own context: a cancelled
 // job says that it was cancelled.
 func (job *Job) publish(e messages.JobEvent) {
+	ev := job.event(e)
 	if job.ousted {
 		return
-	}
-	var opts []jetstream.PublishOpt
-	if job.last > 0 {
-		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(job.last))
 	}
 	limit := publishTry
 	if e.State.Terminal() {
 		limit = publishRetry
 	}
-	err := job.store(job.event(e), limit, opts...)
+	// Whether an event is stored whose ack did not come is found out first: the server knows its id.
+	if job.doubt != nil && job.behind(job.doubt, limit) {
+		job.doubt = nil
+	}
+	if job.ousted || job.doubt != nil {
+		return
+	}
+	job.behind(ev, limit)
+}
+
+// behind stores ev behind our last event, and says whether that is settled.
+func (job *Job) behind(ev *messages.JobEvent, limit time.Duration) bool {
+	var opts []jetstream.PublishOpt
+	if job.last > 0 {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(job.last))
+	}
+	err := job.store(ev, limit, opts...)
 	switch {
+	case err == nil:
+		return true
 	case wrongLast(err):
 		job.ousted = true
 		job.cancel(messages.Errorf(messages.CodeCancelled, "job", "it was ended elsewhere"))
 		job.jobs.conn.log.Warn("job ended elsewhere meanwhile", "job", job.ID)
-	case err != nil:
-		job.last = 0 // what the stream holds is not known any more
-		job.jobs.conn.log.Warn("job event not stored", "job", job.ID, "state", e.State, "error", err)
+		return true
+	case maybeStored(err):
+		job.doubt = ev
 	}
+	job.jobs.conn.log.Warn("job event not stored", "job", job.ID, "state", ev.State, "error", err)
+	return false
+}
+
+// maybeStored says whether the event may be in the stream although its ack did not come.
+func maybeStored(err error) bool {
+	return apiCode(err) == 0 && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrNoStreamResponse) &&
+		!errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrReconnectBufExceeded) && !errors.Is(err, nats.ErrDisconnected)
 }
 
 // event fills in what every event of the job has.

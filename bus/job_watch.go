@@ -155,7 +155,7 @@ func (f *follower) watch(ctx context.Context) (*messages.JobEvent, error) {
 func (f *follower) take(v any) *messages.JobEvent {
 	switch v := v.(type) {
 	case messages.JobEvent:
-		if v.Seq <= f.seen {
+		if v.Seq <= f.seen && !v.State.Terminal() { // an end that the queen wrote may not know our last steps
 			return nil
 		}
 		f.seen = v.Seq

@@ -32,6 +32,9 @@ func (c *Conn) publish(f messages.Format, subject string, v any) error {
 
 // PublishRaw sends data; reply may be empty.
 func (c *Conn) PublishRaw(subject, reply string, data []byte) error {
+	if !c.up.Load() {
+		return messages.Errorf(messages.CodeUnavailable, "publish", "the bus is not reachable")
+	}
 	err := c.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: data})
 	if err != nil {
 		return messages.Errorf(messages.CodeUnavailable, "publish", "the bus is not reachable: %w", err)

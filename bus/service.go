@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/micro"
 	"github.com/rbee-project/rbee/messages"
@@ -62,7 +63,7 @@ type Service struct {
 	svc    micro.Service
 	conn   *Conn
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	calls  sync.WaitGroup
 	slots  chan struct{}
 }
@@ -78,7 +79,7 @@ func (c *Conn) Serve(ctx context.Context, name, version, description string, end
 		return nil, fmt.Errorf("register %s: %w", name, err)
 	}
 	s := &Service{svc: svc, conn: c, slots: make(chan struct{}, maxCalls)}
-	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	for _, e := range endpoints {
 		opts := []micro.EndpointOpt{micro.WithEndpointSubject(e.Subject), micro.WithEndpointMetadata(metadata(e))}
 		if e.Queue == "" {
@@ -99,10 +100,24 @@ func (c *Conn) Serve(ctx context.Context, name, version, description string, end
 }
 
 // Stop takes the service off the bus and waits for the requests in hand, which are cancelled.
-func (s *Service) Stop() {
+func (s *Service) Stop() { s.Finish(0) }
+
+// Finish is Stop that lets the requests in hand go on for a while. What still runs then ends with
+// [messages.CodeUnavailable] as its cause.
+func (s *Service) Finish(within time.Duration) {
 	_ = s.svc.Stop()
-	s.cancel()
-	s.calls.Wait()
+	done := make(chan struct{})
+	go func() { s.calls.Wait(); close(done) }()
+	if within > 0 {
+		limit := time.NewTimer(within)
+		defer limit.Stop()
+		select {
+		case <-done:
+		case <-limit.C:
+		}
+	}
+	s.cancel(messages.Errorf(messages.CodeUnavailable, "service", "%s is stopping", s.conn.Caller))
+	<-done
 }
 
 // handler answers each request on its own goroutine: micro runs one endpoint's handlers one after another.

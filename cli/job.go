@@ -141,11 +141,12 @@ func (g *jobCancelCmd) Run(a *app) error {
 		}
 		ended, stop := context.WithTimeout(ctx, 10*time.Second)
 		defer stop()
-		err := c.WatchJob(ended, id, nil, bus.Watcher{})
-		if code := messages.CodeOf(err); err != nil && code != messages.CodeCancelled {
+		end := messages.JobEvent{Job: id}
+		err := c.WatchJob(ended, id, nil, bus.Watcher{Event: func(e messages.JobEvent) { end = e }})
+		if !end.State.Terminal() {
 			return err
 		}
-		return a.print([]any{map[string]any{"job": id, "state": messages.JobCancelled}}, func(w *tabwriter.Writer) { columns(w, id, "cancelled") })
+		return a.print([]any{end}, func(w *tabwriter.Writer) { columns(w, id, end.State) })
 	})
 }
 

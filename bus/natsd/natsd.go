@@ -43,7 +43,7 @@ type Server struct {
 
 // Start runs the server and returns when it accepts connections, or says why it does not: a busy
 // port is [messages.CodeConflict]. A store that cannot be used is no reason not to start: messages are
-// carried without it, and it is tried again every 5 s.
+// carried without it, and it is tried again every 2 s.
 func Start(cfg Config) (*Server, error) {
 	if err := checkFree(cfg.Listen); err != nil {
 		return nil, err

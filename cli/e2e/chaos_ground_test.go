@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -83,10 +84,34 @@ func (g *ground) respawn(t *testing.T, id string) {
 // settle waits until three workers are ready and undoubted.
 func (g *ground) settle(t *testing.T) {
 	t.Helper()
+	last := ""
+	defer func() {
+		if t.Failed() {
+			t.Logf("at the end: %s\n%s", last, g.allLogs())
+		}
+	}()
 	await(t, "full service", func() bool {
 		r := g.rbee(t, "worker", "list")
-		return r.code == 0 && strings.Count(r.stdout, " ready ")+strings.Count(r.stdout, " busy ") == len(g.workers)
+		last = r.stdout + r.stderr
+		n := 0
+		for _, line := range strings.Split(r.stdout, "\n") {
+			f := strings.Fields(line)
+			if len(f) > 2 && g.workers[f[0]] != nil && (f[2] == "ready" || f[2] == "busy") {
+				n++
+			}
+		}
+		return n == len(g.workers)
 	})
+}
+
+// allLogs is the end of what each process wrote.
+func (g *ground) allLogs() (out string) {
+	files, _ := filepath.Glob(filepath.Join(g.dir, "*.log"))
+	for _, f := range files {
+		data, _ := os.ReadFile(f)
+		out += f + ":\n" + string(data[max(0, len(data)-6000):])
+	}
+	return out
 }
 
 // once makes one fault and waits until everything is as before.
@@ -105,8 +130,10 @@ func (g *ground) once(t *testing.T, f fault, i int, r *row) {
 	}
 	began := time.Now()
 	kill(t, pid, f.sig)
-	if d, ok := g.events.first(began, noticeLimit, func(e *messages.Event) bool { return f.notices(e, victim) }); ok {
-		r.notice = append(r.notice, d)
+	if f.whom == "worker" || f.whom == "hive" { // of the others nobody is left to tell
+		if d, ok := g.events.first(began, noticeLimit, func(e *messages.Event) bool { return f.notices(e, victim) }); ok {
+			r.notice = append(r.notice, d)
+		}
 	}
 	back := began
 	if f.sig == syscall.SIGSTOP {
@@ -121,15 +148,13 @@ func (g *ground) once(t *testing.T, f fault, i int, r *row) {
 	r.evicted += g.events.evictions(began, messages.WorkerID(victim))
 }
 
-// noticeLimit is how long an event may take; of queen and bus there is none.
+// noticeLimit is how long an event may take.
 const noticeLimit = 25 * time.Second
 
 func (f fault) notices(e *messages.Event, victim string) bool {
 	switch {
 	case f.whom == "hive":
 		return e.Kind == "hive.suspect" || e.Kind == "hive.lost"
-	case f.whom != "worker":
-		return true // whatever the new queen says first
 	case string(e.Worker) != victim:
 		return false
 	case f.sig == syscall.SIGTERM:
@@ -266,9 +291,10 @@ func (g *ground) wrongKeys(t *testing.T) int {
 			continue
 		}
 		keys, _ := kv.Keys(context.Background())
-		wrong = len(g.workers)
+		listed := g.rbee(t, "worker", "list").stdout
+		wrong = strings.Count(listed, "\n") - 1 // workers, below the heading
 		for _, k := range keys {
-			if g.workers[k] != nil {
+			if strings.Contains(listed, k+" ") {
 				wrong--
 			} else {
 				wrong++

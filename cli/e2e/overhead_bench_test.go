@@ -3,6 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +32,9 @@ type way struct {
 	rate map[int][]float64 // tokens a second by number of streams
 }
 
-// BenchmarkOverhead has the same worker asked by itself, by queen and HTTP, and by queen and bus, in
-// turns, so that what the machine does meanwhile meets all three.
+// BenchmarkOverhead has the same worker asked by itself, by queen and HTTP, by queen and bus, and by a bare
+// reverse proxy, which is what any gateway costs at least; in turns, so that what the machine does
+// meanwhile meets all of them.
 func BenchmarkOverhead(b *testing.B) {
 	a := startApart(b)
 	w := a.spawn(b, "builtin:bee-slow", "--id", "w1", "--slots", "8", "--ctx", "512")
@@ -45,6 +50,7 @@ func BenchmarkOverhead(b *testing.B) {
 		{name: "bus", addr: viaBus.http, path: "/v1/chat/completions", body: func(n int) string { return fmt.Sprintf(chat, n) },
 			pids: []int{viaBus.pid, a.procs[solo.RoleBus].cmd.Process.Pid}},
 	}
+	ways = append(ways, &way{name: "proxy", addr: bareProxy(b, ways[0].addr), path: ways[0].path, body: ways[0].body})
 	for _, y := range ways {
 		y.rate = map[int][]float64{}
 		await(b, y.name+" answers", func() bool {
@@ -82,7 +88,9 @@ func report(b *testing.B, ways []*way) {
 		n := len(y.ttft)
 		b.ReportMetric(ms(y.ttft[n/2]-alone.ttft[n/2]), y.name+"-added-p50-ms")
 		b.ReportMetric(ms(y.ttft[n*99/100]-alone.ttft[n*99/100]), y.name+"-added-p99-ms")
-		b.ReportMetric(1000*y.cpu/float64(n), y.name+"-cpu-s/1000req")
+		if len(y.pids) > 0 {
+			b.ReportMetric(1000*y.cpu/float64(n), y.name+"-cpu-s/1000req")
+		}
 		for _, streams := range []int{1, 8} {
 			b.ReportMetric(median(y.rate[streams])/median(alone.rate[streams]), fmt.Sprintf("%s-rate-at-%d", y.name, streams))
 		}
@@ -150,6 +158,19 @@ func cpuSeconds(t testing.TB, pid int) float64 {
 		total += ns / 1e9
 	}
 	return total
+}
+
+// bareProxy is Go's reverse proxy before the worker, in this process.
+func bareProxy(b *testing.B, worker string) string {
+	b.Helper()
+	p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: worker})
+	p.FlushInterval = -1
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Host = worker
+		p.ServeHTTP(w, r)
+	}))
+	b.Cleanup(s.Close)
+	return s.Listener.Addr().String()
 }
 
 type otherQueen struct {

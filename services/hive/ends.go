@@ -50,7 +50,9 @@ func (h *Hive) StopWorkers(ctx context.Context, grace time.Duration) {
 	h.mu.Lock()
 	h.stopping = true
 	h.mu.Unlock()
+	stopSpawns := context.AfterFunc(ctx, h.callOff)
 	h.starting.Wait() // each has its port or has ended within seconds
+	stopSpawns()
 	var all []spawn.Process
 	h.mu.Lock()
 	for p := range h.watched {
@@ -80,7 +82,11 @@ func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.
 	if err := messages.CheckID("worker id", string(r.Worker)); err != nil {
 		return nil, err
 	}
-	if t, err := spawn.StartTime(r.PID); err != nil || t != r.StartTime {
+	t, err := spawn.StartTime(r.PID)
+	if err != nil && messages.CodeOf(err) != messages.CodeNotFound {
+		return nil, err // it cannot be told: the queen asks again
+	}
+	if err != nil || t != r.StartTime {
 		return nil, messages.Errorf(messages.CodeNotFound, messages.OpWatch, "process %d is not worker %q", r.PID, r.Worker)
 	}
 	p := spawn.Process{PID: r.PID, StartTime: r.StartTime}
@@ -89,10 +95,15 @@ func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.
 	}
 	h.watchers.Go(func() {
 		e, err := spawn.Watch(life, r.PID, r.StartTime)
-		if messages.CodeOf(err) == messages.CodeCancelled {
+		switch messages.CodeOf(err) {
+		case "":
+		case messages.CodeCancelled:
 			return // the hive stops
-		}
-		if err != nil { // it ended between the answer and the watch
+		default:
+			h.log.Warn("worker cannot be watched", "worker", r.Worker, "error", err)
+			h.unawait(p)
+			return
+		case messages.CodeNotFound, messages.CodeConflict: // it ended between the answer and the watch
 			e = spawn.Exit{Process: p, Code: -1, At: time.Now().UTC()}
 		}
 		e.StderrTail = spawn.Tail(h.logPath(r.Worker))

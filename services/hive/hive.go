@@ -44,6 +44,8 @@ type Hive struct {
 	wake    chan struct{} // beat now: something was installed or added
 
 	incarnation string
+	spawning    context.Context // ends when spawns under way are called off
+	callOff     context.CancelFunc
 
 	mu       sync.Mutex
 	devices  []messages.Device
@@ -64,7 +66,8 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 		return nil, messages.Errorf(messages.CodeInternal, "hive", "data dir: %w", err)
 	}
 	cfg.DataDir = dir
-	return &Hive{cfg: cfg, conn: conn, log: log, catalog: catalog.New(dir), engines: engines.New(dir),
+	spawning, callOff := context.WithCancel(context.Background())
+	return &Hive{cfg: cfg, spawning: spawning, callOff: callOff, conn: conn, log: log, catalog: catalog.New(dir), engines: engines.New(dir),
 		spawner: spawn.New(), ready: make(chan struct{}), wake: make(chan struct{}, 1), incarnation: messages.NewID("h-"),
 		watched: map[spawn.Process]messages.WorkerID{}}, nil
 }

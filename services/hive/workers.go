@@ -43,6 +43,9 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 		return nil, err
 	}
 	defer done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.spawning, cancel)()
 	bin, err := h.workerBin()
 	if err != nil {
 		return nil, err

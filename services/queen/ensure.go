@@ -43,6 +43,7 @@ func (q *Queen) ensure(ctx context.Context, job *bus.Job, req messages.SpawnRequ
 
 // ensureAlone is ensure for the first who asks. A worker that starts for another reason is waited for.
 func (q *Queen) ensureAlone(ctx context.Context, job *bus.Job, req messages.SpawnRequest) (*messages.WorkerInfo, error) {
+	q.awaitFormer(ctx)
 	name := q.publicName(ctx, req.Model)
 	for said := false; ; said = true {
 		changed := q.heard.wait()
@@ -83,14 +84,27 @@ func (q *Queen) publicName(ctx context.Context, ref string) string {
 	return ref
 }
 
+// readyWait is how long a request waits for a queen that has no bus yet.
+const readyWait = 10 * time.Second
+
+// awaitReady is for requests that come by HTTP before the queen has joined the bus: what it does not know
+// yet is not unknown.
+func (q *Queen) awaitReady(ctx context.Context) error {
+	limit := time.NewTimer(readyWait)
+	defer limit.Stop()
+	select {
+	case <-q.ready:
+		return nil
+	case <-limit.C:
+		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "the queen has no connection to the bus yet")
+	case <-ctx.Done():
+		return messages.AsError(context.Cause(ctx), messages.OpInfer)
+	}
+}
+
 // awaitModel gives a queen that has just started one beat's time to hear who has a model: what it does
 // not know yet is not unknown.
 func (q *Queen) awaitModel(ctx context.Context, model string) {
-	select {
-	case <-q.ready:
-	default:
-		return // no bus yet: there is nothing to wait for
-	}
 	limit := time.NewTimer(time.Until(q.joined.Add(messages.HiveBeatEvery + time.Second)))
 	defer limit.Stop()
 	for {
@@ -111,7 +125,11 @@ func (q *Queen) awaitModel(ctx context.Context, model string) {
 // ensureServed is what a request needs when nobody serves its model. Only a model that some hive
 // has is started: a name out of a request never becomes a path.
 func (q *Queen) ensureServed(ctx context.Context, model string) error {
+	if err := q.awaitReady(ctx); err != nil {
+		return err
+	}
 	q.awaitModel(ctx, model)
+	q.awaitFormer(ctx)
 	has := func(h messages.HiveInfo) bool { return slices.Contains(h.Models, model) }
 	starts := func(w registry.View) bool { return w.ModelID == model && w.Status == messages.StatusStarting }
 	serves := func(w registry.View) bool {

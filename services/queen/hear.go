@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
@@ -38,15 +39,22 @@ func (q *Queen) listen(ctx context.Context) (leave func(), err error) {
 		leave()
 		return nil, err
 	}
-	stops = append(stops, svc.Stop)
+	stops = append(stops, func() { svc.Finish(finishFor) })
 	return leave, nil
 }
+
+// finishFor is how long requests on the bus may go on when the queen stops; by HTTP it is the same.
+const finishFor = 5 * time.Second
+
+// maxBeat bounds a worker's or a hive's beat in bytes; as JSON it may be six times as long, and must fit a
+// message all the same.
+const maxBeat = 128 << 10
 
 // hearBeat takes only a well-formed beat of the subject's own worker, without a reply.
 func (q *Queen) hearBeat(m bus.Msg) {
 	var b messages.Heartbeat
 	id := messages.SubjectToken(m.Subject, 2)
-	if m.Reply != "" || messages.FormatOf(m.Data) != messages.Msgpack || messages.Decode(m.Data, &b) != nil || b.Check(id) != nil || !shown(&b.Worker) {
+	if m.Reply != "" || len(m.Data) > maxBeat || messages.FormatOf(m.Data) != messages.Msgpack || messages.Decode(m.Data, &b) != nil || b.Check(id) != nil || !shown(&b.Worker) {
 		q.dropped.Add(1)
 		return
 	}
@@ -69,7 +77,7 @@ func shown(w *messages.WorkerInfo) bool {
 func (q *Queen) hearHive(m bus.Msg) {
 	var b messages.HiveBeat
 	id := messages.SubjectToken(m.Subject, 2)
-	if m.Reply != "" || messages.Decode(m.Data, &b) != nil || string(b.Hive.ID) != id || !messages.ValidID(id) {
+	if m.Reply != "" || len(m.Data) > maxBeat || messages.Decode(m.Data, &b) != nil || string(b.Hive.ID) != id || !messages.ValidID(id) {
 		q.dropped.Add(1)
 		return
 	}
@@ -80,7 +88,8 @@ func (q *Queen) hearHive(m bus.Msg) {
 func (q *Queen) hearExit(m bus.Msg) {
 	var e messages.WorkerExited
 	hive := messages.HiveID(messages.SubjectToken(m.Subject, 3))
-	if m.Reply != "" || messages.Decode(m.Data, &e) != nil || e.Hive != hive || messages.CheckID("worker id", string(e.Worker)) != nil {
+	if m.Reply != "" || len(m.Data) > maxBeat || messages.Decode(m.Data, &e) != nil || e.Hive != hive || !messages.ValidID(string(e.Worker)) ||
+		(e.Incarnation != "" && !messages.ValidID(e.Incarnation)) {
 		q.dropped.Add(1)
 		return
 	}

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	probeFor = 2 * time.Second // for a worker's answer
-	watchFor = 5 * time.Second // for a hive's
-	atOnce   = 64              // questions that are out together
+	probeFor   = 2 * time.Second // for a worker's answer
+	watchFor   = 5 * time.Second // for a hive's
+	watchAgain = 5 * time.Second
+	atOnce     = 64      // questions that are out together
+	mostTasks  = 100_000 // that wait
 )
 
 // pool does tasks on at most atOnce goroutines. What is added after close is not done.
@@ -31,8 +33,8 @@ type pool struct {
 func (p *pool) add(task func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return
+	if p.closed || len(p.tasks) >= mostTasks {
+		return // what is in doubt is asked again
 	}
 	p.tasks = append(p.tasks, task)
 	if p.running < atOnce {
@@ -132,7 +134,10 @@ func (q *Queen) watch(w *messages.WorkerInfo, first bool) {
 	case "":
 	case messages.CodeNotFound:
 		q.registry.Gone(&messages.WorkerExited{Worker: w.ID, Incarnation: w.Incarnation, Hive: w.Hive, PID: w.PID, StartTime: w.StartTime})
-	default: // it is away; when it is back it is asked again
+	default: // a hive that is away is asked when it is back
 		q.log.Debug("worker not watched", "worker", w.ID, "hive", w.Hive, "error", err)
+		if now, ok := q.registry.Worker(w.ID); ok && now.Incarnation == w.Incarnation && q.knowsHive(w.Hive) {
+			time.AfterFunc(watchAgain, func() { q.errands.add(func() { q.watch(w, false) }) })
+		}
 	}
 }

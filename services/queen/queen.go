@@ -41,7 +41,7 @@ type Queen struct {
 	log    *slog.Logger
 	id     string // of this process
 	began  time.Time
-	joined time.Time // when it began to hear beats; set before ready is closed
+	joined time.Time // when it began to hear beats; set before anything is answered
 
 	registry   *registry.Registry
 	dispatcher *router.Dispatcher
@@ -53,6 +53,7 @@ type Queen struct {
 	jobs       *bus.Jobs
 	keeper     *jobs.Keeper
 	spawns     *spawns
+	former     former
 	relay      relay
 	heard      *topic
 	metrics    *metrics.Metrics
@@ -75,7 +76,7 @@ func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slo
 		return nil, messages.Errorf(messages.CodeBadRequest, "queen", "route %q is not auto, bus or direct", cfg.Route)
 	}
 	q := &Queen{cfg: cfg, conn: conn, realm: realm, ln: ln, log: log, id: messages.NewID("q-"), began: time.Now(), ready: make(chan struct{}),
-		direct: router.NewDirect(), spawns: newSpawns(), heard: newTopic(), life: context.Background()}
+		direct: router.NewDirect(), spawns: newSpawns(), former: former{known: make(chan struct{})}, heard: newTopic(), life: context.Background()}
 	q.metrics = metrics.New(q.counts)
 	q.keeper = jobs.NewKeeper(conn, log, q.metrics.JobEnded)
 	q.dispatcher = router.NewDispatcher(cfg.Route, conn.Connected, q.metrics.Opened)
@@ -111,7 +112,10 @@ func (q *Queen) Run(ctx context.Context) error {
 	defer q.probes.close()
 	defer q.errands.close()
 	g.Go(func() error { return q.registry.Run(work) })
-	g.Go(func() error { return q.gateway.Serve(gctx, q.ln) }) // before the bus is there: it says what is missing
+	g.Go(func() error { return q.keeper.Run(work) })
+	port, closePort := context.WithCancel(gctx)
+	defer closePort()
+	g.Go(func() error { return q.gateway.Serve(port, q.ln) }) // before the bus is there: it says what is missing
 	leave, err := q.join(ctx, work, g)
 	if err != nil {
 		stop()
@@ -121,7 +125,6 @@ func (q *Queen) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("start queen: %w", err)
 	}
-	q.joined = time.Now()
 	close(q.ready)
 	q.log.Info("queen ready", "http", q.HTTPAddr(), "name", q.cfg.Name)
 	select {
@@ -129,6 +132,7 @@ func (q *Queen) Run(ctx context.Context) error {
 	case <-gctx.Done():
 	}
 	q.jobs.Close() // no spawn outlives this, and none begins
+	closePort()    // requests by HTTP and by the bus have the same time to finish
 	leave()
 	stop()
 	err = g.Wait()
@@ -144,10 +148,11 @@ func (q *Queen) join(ctx, work context.Context, g *errgroup.Group) (leave func()
 	if err := q.waitForBus(ctx); err != nil {
 		return nil, err
 	}
+	q.joined = time.Now()
+	g.Go(func() error { q.learnFormer(work); return nil })
 	g.Go(func() error { q.keepStreams(work); return nil })
 	g.Go(func() error { q.workers.Run(work, q.troubleWith("workers")); return nil })
 	g.Go(func() error { q.hives.Run(work, q.troubleWith("hives")); return nil })
-	g.Go(func() error { return q.keeper.Run(work) })
 	g.Go(func() error { q.prune(work); return nil })
 	return q.listen(work)
 }

@@ -142,6 +142,10 @@ func (q *Queen) spawn(ctx context.Context, job *bus.Job, req messages.SpawnReque
 	job.Step("starting %s on %s", req.Model, hive.ID)
 	res, err := q.askSpawn(ctx, &req)
 	if err != nil {
+		// The answer may be lost, and the process be there.
+		if w, ok := q.registry.Worker(req.ID); ok && w.Hive == hive.ID {
+			_ = q.kill(context.WithoutCancel(ctx), hive.ID, &messages.KillRequest{Worker: w.ID, PID: w.PID, StartTime: w.StartTime})
+		}
 		return nil, err
 	}
 	job.Step("worker %s is process %d on port %d, loading %s", res.WorkerID, res.PID, res.Port, res.ModelID)

@@ -208,7 +208,7 @@ func (r *reader) keep(ctx context.Context) {
 
 func (r *reader) end() {
 	if r.current != nil {
-		r.current.Stop()
+		go r.current.Stop() // it waits for a consumer that is being made anew, for as long as the store is away
 		r.current = nil
 	}
 }

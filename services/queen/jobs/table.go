@@ -5,6 +5,7 @@ package jobs
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
@@ -15,8 +16,11 @@ const (
 	SilentAfter = 15 * time.Second
 	// againAfter is how long the end of a job is not written again, should the store refuse it.
 	againAfter = 15 * time.Second
-	// kept is how many jobs that ended are remembered.
+	// kept is how many jobs that ended are remembered, most how many there may be at all.
 	kept = 500
+	most = 20_000
+	// maxText bounds what is remembered of a text, in bytes.
+	maxText = 4 << 10
 )
 
 type job struct {
@@ -47,7 +51,7 @@ func (t *Table) Event(e *messages.JobEvent, number uint64, now time.Time) (ended
 	again := number > 0 && number <= t.high
 	t.high = max(t.high, number)
 	if j == nil {
-		if again {
+		if again || len(t.jobs) >= most {
 			return false
 		}
 		j = &job{info: messages.JobInfo{Job: e.Job, Executor: e.Executor, StartedAt: e.StartedAt}}
@@ -63,7 +67,7 @@ func (t *Table) Event(e *messages.JobEvent, number uint64, now time.Time) (ended
 			j.unstored = nil
 		}
 	}
-	if e.Seq <= j.seq || j.info.State.Terminal() {
+	if e.Seq <= j.seq && !e.State.Terminal() || j.info.State.Terminal() {
 		return false
 	}
 	return t.take(j, e, number)
@@ -75,7 +79,7 @@ func (t *Table) take(j *job, e *messages.JobEvent, number uint64) (ended bool) {
 	i := &j.info
 	i.Op, i.State, i.Error, i.UpdatedAt = e.Op, e.State, e.Error, e.At
 	if e.Text != "" {
-		i.Text = e.Text
+		i.Text = strings.ToValidUTF8(e.Text[:min(len(e.Text), maxText)], "")
 	}
 	if i.StartedAt.IsZero() {
 		i.StartedAt = e.At

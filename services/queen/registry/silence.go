@@ -38,7 +38,7 @@ func (t *Table) Tick(now time.Time) []Change {
 		}
 	}
 	out = append(out, t.tickHives(now)...)
-	maps.DeleteFunc(t.dead, func(_ string, at time.Time) bool { return now.Sub(at) > deadKept })
+	maps.DeleteFunc(t.dead, func(_ death, at time.Time) bool { return now.Sub(at) > deadKept })
 	maps.DeleteFunc(t.last, func(id messages.WorkerID, l life) bool { return t.workers[id] == nil && now.Sub(l.at) > deadKept })
 	return out
 }

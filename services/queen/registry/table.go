@@ -32,6 +32,12 @@ func (w *worker) view() View {
 	return View{WorkerInfo: w.info, Suspect: w.suspect, Bus: w.bus, Direct: w.direct}
 }
 
+// death is a life that ended.
+type death struct {
+	id          messages.WorkerID
+	incarnation string
+}
+
 // life is one incarnation and when it last beat.
 type life struct {
 	incarnation string
@@ -43,7 +49,7 @@ type life struct {
 type Table struct {
 	workers map[messages.WorkerID]*worker
 	hives   map[messages.HiveID]*hive
-	dead    map[string]time.Time       // incarnations that ended: their late beats change nothing
+	dead    map[death]time.Time        // lives that ended: their late beats change nothing
 	last    map[messages.WorkerID]life // the latest of each id
 	mass    string                     // why the bus is suspect, or ""
 	order   []messages.WorkerID        // the ids, sorted; nil when it must be made anew
@@ -67,7 +73,7 @@ const deadKept = 10 * time.Minute
 
 // NewTable is empty.
 func NewTable() *Table {
-	return &Table{workers: map[messages.WorkerID]*worker{}, hives: map[messages.HiveID]*hive{}, dead: map[string]time.Time{},
+	return &Table{workers: map[messages.WorkerID]*worker{}, hives: map[messages.HiveID]*hive{}, dead: map[death]time.Time{},
 		last: map[messages.WorkerID]life{}}
 }
 
@@ -75,15 +81,16 @@ func NewTable() *Table {
 // changes nothing.
 func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 	in := b.Worker
-	if _, ended := t.dead[in.Incarnation]; ended {
-		t.dead[in.Incarnation] = now // remembered as long as it talks
+	this := death{in.ID, in.Incarnation}
+	if _, ended := t.dead[this]; ended {
+		t.dead[this] = now // remembered as long as it talks
 		return nil
 	}
 	w := t.workers[in.ID]
 	var out []Change
 	// A life that only fell silent may be back, but not once another has taken its id.
 	if before, known := t.last[in.ID]; known && before.incarnation != in.Incarnation {
-		t.dead[before.incarnation] = now
+		t.dead[death{in.ID, before.incarnation}] = now
 	}
 	t.last[in.ID] = life{in.Incarnation, now}
 	if w != nil && w.info.Incarnation != in.Incarnation {
@@ -94,7 +101,7 @@ func (t *Table) Beat(b *messages.Heartbeat, now time.Time) []Change {
 		return out
 	}
 	if in.Status == messages.StatusStopped {
-		t.dead[in.Incarnation] = now
+		t.dead[this] = now
 		if w != nil {
 			w.info = in
 			out = append(out, t.end(w, WorkerStopped, "it stopped"))
@@ -157,12 +164,12 @@ func (t *Table) Gone(e *messages.WorkerExited, now time.Time) []Change {
 func (t *Table) gone(e *messages.WorkerExited, why Loss, cause string, now time.Time) []Change {
 	w := t.workers[e.Worker]
 	if e.Incarnation != "" && (w == nil || w.info.Incarnation != e.Incarnation) {
-		t.dead[e.Incarnation] = now
+		t.dead[death{e.Worker, e.Incarnation}] = now
 	}
 	if w == nil || w.info.PID != e.PID || w.info.StartTime != e.StartTime {
 		return nil
 	}
-	t.dead[w.info.Incarnation] = now
+	t.dead[death{w.info.ID, w.info.Incarnation}] = now
 	return []Change{t.lose(w, why, cause)}
 }
 
