@@ -53,8 +53,12 @@ func (h *Hive) endpoints(life context.Context) []bus.Endpoint {
 // maxGrace bounds how long a kill waits before SIGKILL.
 const maxGrace = 10 * time.Minute
 
-// kill ends a process whose pid and start time both match; else nothing is signalled.
+// kill ends a process whose pid and start time both match, and that runs as this worker; else nothing is
+// signalled.
 func (h *Hive) kill(ctx context.Context, _ *bus.Call, r *messages.KillRequest) (*messages.Done, error) {
+	if !isWorker(r.PID, r.Worker) {
+		return nil, messages.Errorf(messages.CodeConflict, messages.OpKill, "process %d is another program, not worker %q", r.PID, r.Worker)
+	}
 	if err := spawn.Kill(ctx, r.PID, r.StartTime, millis(r.GraceMillis, maxGrace)); err != nil {
 		return nil, err
 	}

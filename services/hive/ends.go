@@ -1,7 +1,10 @@
 package hive
 
 import (
+	"bytes"
 	"context"
+	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -89,6 +92,9 @@ func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.
 	if err != nil || t != r.StartTime {
 		return nil, messages.Errorf(messages.CodeNotFound, messages.OpWatch, "process %d is not worker %q", r.PID, r.Worker)
 	}
+	if !isWorker(r.PID, r.Worker) {
+		return nil, messages.Errorf(messages.CodeNotFound, messages.OpWatch, "process %d is another program, not worker %q", r.PID, r.Worker)
+	}
 	p := spawn.Process{PID: r.PID, StartTime: r.StartTime}
 	if !h.await(p, r.Worker) {
 		return &messages.Done{OK: true}, nil
@@ -112,6 +118,17 @@ func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.
 		h.report(r.Worker, r.Incarnation, &e)
 	})
 	return &messages.Done{OK: true}, nil
+}
+
+// isWorker says whether a process may be worker id, by its command line, which the hive gave it: pid and
+// start time come from a beat, and whoever holds a worker's credentials may write any there. Where the
+// system does not tell it is believed.
+func isWorker(pid int, id messages.WorkerID) bool {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil || len(line) == 0 {
+		return true
+	}
+	return bytes.Contains(line, []byte("\x00--worker-id\x00"+string(id)+"\x00"))
 }
 
 // report tells everybody that a worker's process has ended. While the bus is down nobody hears it; when
