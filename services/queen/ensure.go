@@ -138,6 +138,8 @@ func (q *Queen) ensureServed(ctx context.Context, model string) error {
 	switch {
 	case slices.ContainsFunc(q.registry.Workers(), serves):
 		return nil // it has come meanwhile
+	case q.life.Err() != nil:
+		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "the queen is stopping")
 	case !q.conn.Connected():
 		return messages.Errorf(messages.CodeUnavailable, messages.OpInfer, "no connection to the bus, and no worker serves %q", model)
 	case slices.ContainsFunc(q.registry.Hives(), has), slices.ContainsFunc(q.registry.Workers(), starts):

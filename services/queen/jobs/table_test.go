@@ -264,3 +264,16 @@ func TestAnotherSpeaksOfTheJob(t *testing.T) {
 		t.Errorf("orphans %q", got)
 	}
 }
+
+// TestAnEndMayNotKnowTheLastSteps: who ends a job for its executor knows only what the stream has.
+func TestAnEndMayNotKnowTheLastSteps(t *testing.T) {
+	table := NewTable()
+	table.Event(event("j", "hive-a", 1, messages.JobStarted), 1, sec(0))
+	table.Event(event("j", "hive-a", 4, messages.JobStep), 0, sec(1)) // heard, not stored
+	if !table.Event(event("j", "hive-a", 2, messages.JobFailed), 2, sec(20)) {
+		t.Error("it goes on")
+	}
+	if got := orphans(table, sec(60)); got != "" {
+		t.Errorf("ended again: %q", got)
+	}
+}
