@@ -105,12 +105,12 @@ func (h *Hive) watch(life context.Context, r *messages.WatchRequest) (*messages.
 		case "":
 		case messages.CodeCancelled:
 			return // the hive stops
+		case messages.CodeNotFound, messages.CodeConflict: // it ended between the answer and the watch
+			e = spawn.Exit{Process: p, Code: -1, At: time.Now().UTC()}
 		default:
 			h.log.Warn("worker cannot be watched", "worker", r.Worker, "error", err)
 			h.unawait(p)
 			return
-		case messages.CodeNotFound, messages.CodeConflict: // it ended between the answer and the watch
-			e = spawn.Exit{Process: p, Code: -1, At: time.Now().UTC()}
 		}
 		e.StderrTail = spawn.Tail(h.logPath(r.Worker))
 		h.forget(r.Worker)
