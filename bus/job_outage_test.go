@@ -23,7 +23,15 @@ func TestJobEndedDuringAnOutage(t *testing.T) {
 		job.Step("nobody hears this")
 		close(told)
 		<-goOn
-		job.Step("back again")
+		for range 500 { // until its connection is back
+			job.Step("back again")
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+				continue
+			}
+			break
+		}
 		stopped <- context.Cause(ctx)
 		return &messages.Done{OK: true}, nil
 	})

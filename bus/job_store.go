@@ -33,7 +33,7 @@ func (job *Job) begin(text string) bool {
 
 // publish stores an event behind our last one. If somebody else has written since, the queen took us
 // for dead and has ended the job: then it ends here too. It outlives the job's own context: a cancelled
-// job says that it was cancelled.
+// job says that it was cancelled. Who listens hears it in any case.
 func (job *Job) publish(e messages.JobEvent) {
 	ev := job.event(e)
 	if job.ousted {
@@ -43,36 +43,33 @@ func (job *Job) publish(e messages.JobEvent) {
 	if e.State.Terminal() {
 		limit = publishRetry
 	}
-	// Whether an event is stored whose ack did not come is found out first: the server knows its id.
-	if job.doubt != nil && job.behind(job.doubt, limit) {
+	err := job.behind(ev, limit)
+	if wrongLast(err) && job.doubt != nil {
+		// It may be our own event that is there, whose ack did not come: the server knows its id.
+		if err = job.behind(job.doubt, publishTry); err == nil {
+			err = job.behind(ev, limit)
+		}
+	}
+	switch {
+	case err == nil:
 		job.doubt = nil
-	}
-	if job.ousted || job.doubt != nil {
 		return
+	case wrongLast(err):
+		job.ousted = true
+		job.cancel(messages.Errorf(messages.CodeCancelled, "job", "it was ended elsewhere"))
+	case maybeStored(err) && job.doubt == nil:
+		job.doubt = ev
 	}
-	job.behind(ev, limit)
+	job.jobs.conn.log.Warn("job event not stored", "job", job.ID, "state", ev.State, "error", err)
 }
 
-// behind stores ev behind our last event, and says whether that is settled.
-func (job *Job) behind(ev *messages.JobEvent, limit time.Duration) bool {
+// behind stores ev if our last event is still the job's last.
+func (job *Job) behind(ev *messages.JobEvent, limit time.Duration) error {
 	var opts []jetstream.PublishOpt
 	if job.last > 0 {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(job.last))
 	}
-	err := job.store(ev, limit, opts...)
-	switch {
-	case err == nil:
-		return true
-	case wrongLast(err):
-		job.ousted = true
-		job.cancel(messages.Errorf(messages.CodeCancelled, "job", "it was ended elsewhere"))
-		job.jobs.conn.log.Warn("job ended elsewhere meanwhile", "job", job.ID)
-		return true
-	case maybeStored(err):
-		job.doubt = ev
-	}
-	job.jobs.conn.log.Warn("job event not stored", "job", job.ID, "state", ev.State, "error", err)
-	return false
+	return job.store(ev, limit, opts...)
 }
 
 // maybeStored says whether the event may be in the stream although its ack did not come.
@@ -113,7 +110,10 @@ func (job *Job) store(e *messages.JobEvent, limit time.Duration, opts ...jetstre
 		try, done := context.WithTimeout(ctx, wait)
 		ack, err := job.jobs.conn.js.Publish(try, messages.JobSubject(job.jobs.conn.Caller, job.ID), data, opts...)
 		done()
-		if !wrongLast(err) && job.jobs.ctx.Err() == nil {
+		switch {
+		case wrongLast(err):
+			job.jobs.stored(nil) // it works
+		case job.jobs.ctx.Err() == nil:
 			job.jobs.stored(err)
 		}
 		switch {
