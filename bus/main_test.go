@@ -5,14 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/rbee-project/rbee/bus/bustest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// nats-server keeps these for the life of the process, whatever its servers do.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startOCSPMonitor"))
+	bustest.VerifyNoLeaks(m)
 }
 
 func deadline(t *testing.T) context.Context {

@@ -3,7 +3,6 @@
 package natsd
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -93,13 +92,6 @@ func (s *Server) Stop() {
 	s.s.Shutdown()
 	s.s.WaitForShutdown()
 	s.unlock()
-}
-
-// Run waits for ctx and stops the server.
-func (s *Server) Run(ctx context.Context) error {
-	<-ctx.Done()
-	s.Stop()
-	return nil
 }
 
 // ConfigText is the configuration as a nats-server reads it: embedded and external are the same.

@@ -17,7 +17,6 @@ import (
 	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/spawn"
-	"go.uber.org/goleak"
 )
 
 // TestMain is also the fake worker: it listens on its port and waits, or ends as its mode says.
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "fake-worker" {
 		os.Exit(fakeWorker(os.Args[2], os.Args[3:]))
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
+	bustest.VerifyNoLeaks(m)
 }
 
 // fixture is a hive on a real bus, with a queen that signs.

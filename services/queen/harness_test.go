@@ -17,20 +17,13 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
-	"go.uber.org/goleak"
 )
 
 // TestMain has more tests side by side than there are cores: the parallel ones wait for clocks.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "16")
-	goleak.VerifyTestMain(m,
-		// nats-server keeps these for the life of the process, whatever its servers do.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startOCSPMonitor"),
-		// And these of a stream that is being made while the server stops.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	bustest.VerifyNoLeaks(m)
 }
 
 func deadline(t *testing.T) context.Context {

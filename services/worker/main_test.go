@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
@@ -25,10 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// nats-server keeps these for the life of the process, whatever its servers do.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startOCSPMonitor"))
+	bustest.VerifyNoLeaks(m)
 }
 
 // patience is how long a test waits for anything before it calls it lost.

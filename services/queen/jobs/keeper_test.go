@@ -11,13 +11,10 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startOCSPMonitor"))
+	bustest.VerifyNoLeaks(m)
 }
 
 func deadline(t *testing.T) context.Context {

@@ -3,21 +3,18 @@ package router
 import (
 	"context"
 	"flag"
+	"github.com/rbee-project/rbee/bus/bustest"
 	"testing"
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/queen/registry"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	// Tests of silence wait for seconds and compute nothing: as many as there are may run at once.
 	_ = flag.Set("test.parallel", "64")
-	goleak.VerifyTestMain(m,
-		// nats-server keeps these for the life of the process, whatever its servers do.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startOCSPMonitor"))
+	bustest.VerifyNoLeaks(m)
 }
 
 func deadline(t *testing.T) context.Context {
