@@ -1,12 +1,26 @@
 package messages
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
 
 // Tasks that an [InferRequest] can ask for.
 const (
 	TaskChat       = "chat"       // body of OpenAI's POST /v1/chat/completions
 	TaskCompletion = "completion" // body of OpenAI's POST /v1/completions
+	TaskEmbedding  = "embedding"  // body of OpenAI's POST /v1/embeddings
+	TaskRerank     = "rerank"     // body of Jina's and llama-server's POST /v1/rerank
+	TaskTokenize   = "tokenize"   // body of llama-server's POST /tokenize, with "model"
+	TaskDetokenize = "detokenize" // body of llama-server's POST /detokenize, with "model"
 )
+
+// Tasks lists the tasks, those that stream first.
+var Tasks = []string{TaskChat, TaskCompletion, TaskEmbedding, TaskRerank, TaskTokenize, TaskDetokenize}
+
+// Streams says whether the task's answer can come as a stream. The others are one object.
+func Streams(task string) bool { return task == TaskChat || task == TaskCompletion }
 
 // InferRequest is one inference request: POST /v1/infer of a worker, and on the bus. The body is
 // the client's own, so that a new feature of an engine needs no change here.
@@ -35,8 +49,10 @@ func (r *InferRequest) Check() error {
 		r.Task = TaskChat
 	}
 	switch {
-	case r.Task != TaskChat && r.Task != TaskCompletion:
-		return Errorf(CodeBadRequest, OpInfer, "unknown task %q", r.Task).WithHint("chat or completion")
+	case !slices.Contains(Tasks, r.Task):
+		return Errorf(CodeBadRequest, OpInfer, "unknown task %q", r.Task).WithHint("%s", strings.Join(Tasks, ", "))
+	case r.Stream && !Streams(r.Task):
+		return Errorf(CodeBadRequest, OpInfer, "stream: the answer of task %s is one object", r.Task)
 	case r.Model == "" || len(r.Model) > 512:
 		return Errorf(CodeBadRequest, OpInfer, "no model named").WithHint(`give "model"; rbee model list shows them`)
 	case r.DeadlineMillis < 0:
@@ -67,6 +83,8 @@ type PeerCancel struct {
 type Usage struct {
 	PromptTokens     int `msgpack:"prompt_tokens" json:"prompt_tokens"`
 	CompletionTokens int `msgpack:"completion_tokens" json:"completion_tokens"`
+	// CachedTokens of the prompt were kept from an earlier request and not read again.
+	CachedTokens int `msgpack:"cached_tokens,omitempty" json:"cached_tokens,omitempty"`
 }
 
 // Prefill says how far the prompt is, in tokens.

@@ -28,7 +28,23 @@ type ModelInfo struct {
 	Loaded        bool   `msgpack:"loaded" json:"loaded"`                 // false: loaded on demand
 	ContextLength int    `msgpack:"context_length" json:"context_length"` // tokens a slot
 	Slots         int    `msgpack:"slots" json:"slots"`                   // requests at once
+	// Capabilities of the Can… constants; what is not listed is refused with [CodeBadRequest].
+	// Empty: the worker does not say.
+	Capabilities []string `msgpack:"capabilities,omitempty" json:"capabilities,omitempty"`
 }
+
+// What a model can do: its tasks, and what a chat may ask for.
+const (
+	CanChat       = TaskChat
+	CanComplete   = TaskCompletion
+	CanEmbed      = TaskEmbedding
+	CanRerank     = TaskRerank
+	CanTokenize   = TaskTokenize  // and detokenize
+	CanTools      = "tools"       // its template takes tools, and calls in its answers are understood
+	CanReason     = "reasoning"   // it thinks before it answers; that text is reasoning_content
+	CanJSONSchema = "json_schema" // response_format and grammar
+	CanSeePicture = "vision"      // image_url parts
+)
 
 // WorkerInfo describes one worker. GET /info and the registry show it.
 type WorkerInfo struct {

@@ -96,9 +96,13 @@ func (g *Gateway) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/models/{model...}", g.model)
 	mux.HandleFunc("POST /v1/chat/completions", g.infer(messages.TaskChat))
 	mux.HandleFunc("POST /v1/completions", g.infer(messages.TaskCompletion))
+	mux.HandleFunc("POST /v1/embeddings", g.infer(messages.TaskEmbedding))
+	mux.HandleFunc("POST /v1/rerank", g.infer(messages.TaskRerank))
+	mux.HandleFunc("POST /tokenize", g.infer(messages.TaskTokenize))
+	mux.HandleFunc("POST /detokenize", g.infer(messages.TaskDetokenize))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, messages.Errorf(messages.CodeNotFound, "http", "no %s %s", r.Method, r.URL.Path).
-			WithHint("POST /v1/chat/completions, POST /v1/completions, GET /v1/models, /health, /metrics"))
+			WithHint("POST /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/rerank, /tokenize, /detokenize, GET /v1/models, /health, /metrics"))
 	})
 	return guard(mux)
 }

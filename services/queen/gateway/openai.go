@@ -13,7 +13,10 @@ import (
 // maxBody bounds a request's body in bytes.
 const maxBody = 16 << 20
 
-// infer answers one of OpenAI's two completion endpoints. The body goes to the worker untouched.
+// idPrefixes are what an answer's id begins with, by task, as OpenAI has them.
+var idPrefixes = map[string]string{messages.TaskChat: "chatcmpl-", messages.TaskCompletion: "cmpl-"}
+
+// infer answers the endpoint of a task. The body goes to the worker untouched.
 func (g *Gateway) infer(task string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		req, err := readRequest(w, r, task)
@@ -40,9 +43,9 @@ func readRequest(w http.ResponseWriter, r *http.Request, task string) (*messages
 	if err := json.Unmarshal(body, &head); err != nil {
 		return fail(messages.Errorf(messages.CodeBadRequest, task, "the body is not the JSON that was expected: %w", err))
 	}
-	prefix := "chatcmpl-"
-	if task == messages.TaskCompletion {
-		prefix = "cmpl-"
+	prefix, ok := idPrefixes[task]
+	if !ok {
+		prefix = task + "-"
 	}
 	req := &messages.InferRequest{ID: messages.NewID(prefix), Model: head.Model, Task: task, Stream: head.Stream, Body: body}
 	if err := req.Check(); err != nil {

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,9 +63,7 @@ func (m *Metrics) Request(via, task string, err error) {
 	if err != nil {
 		code = known(messages.CodeOf(err))
 	}
-	switch task {
-	case messages.TaskChat, messages.TaskCompletion:
-	default:
+	if !slices.Contains(messages.Tasks, task) {
 		task = "other" // a bus client may write anything
 	}
 	m.requests.WithLabelValues(via, task, code).Inc()

@@ -276,5 +276,10 @@ func kindOf(s messages.Status) string {
 
 func identityChanged(a, b *messages.WorkerInfo) bool {
 	return a.Incarnation != b.Incarnation || a.Host != b.Host || a.Port != b.Port || phase(a.Status) != phase(b.Status) ||
-		a.PID != b.PID || a.ModelID != b.ModelID || !slices.Equal(a.Models, b.Models)
+		a.PID != b.PID || a.ModelID != b.ModelID || !slices.EqualFunc(a.Models, b.Models, sameModel)
+}
+
+func sameModel(a, b messages.ModelInfo) bool {
+	return a.ID == b.ID && a.Loaded == b.Loaded && a.ContextLength == b.ContextLength && a.Slots == b.Slots &&
+		slices.Equal(a.Capabilities, b.Capabilities)
 }
