@@ -21,6 +21,8 @@ type decoder struct {
 	kept uint64 // bytes of text read into memory
 	err  error
 	word [8]byte
+	// token, if not nil, is given every text of a vocabulary that is too long to keep.
+	token func(string)
 }
 
 func newDecoder(r io.ReaderAt, size int64) *decoder {

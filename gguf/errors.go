@@ -22,6 +22,9 @@ var (
 	ErrMalformed = errors.New("malformed GGUF header")
 	// ErrTensorType says that a tensor has a type that this package does not know.
 	ErrTensorType = errors.New("unknown GGUF tensor type")
+	// ErrModel is [CheckModel]'s and [OpenModel]'s alone: the header is sound, but engines cannot compute
+	// with what it describes.
+	ErrModel = errors.New("unusable model")
 )
 
 func malformed(format string, args ...any) error {

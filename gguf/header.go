@@ -45,6 +45,7 @@ const (
 	keyArchitecture  = "general.architecture"    // string
 	keyFileType      = "general.file_type"       // whole number
 	keyTokens        = "tokenizer.ggml.tokens"   // array of string
+	keyTokenizer     = "tokenizer.ggml.model"    // string
 	keyChatTemplate  = "tokenizer.chat_template" // string
 	keyName          = "general.name"            // string
 )
@@ -179,7 +180,11 @@ func (d *decoder) keys(h *Header, n uint64) {
 			d.fail(malformed("key %.64q is there twice", key))
 		}
 		if t := valueType(d.u32()); t == typeArray {
-			h.values[key] = d.array()
+			each := d.token
+			if key != keyTokens {
+				each = nil
+			}
+			h.values[key] = d.array(each)
 		} else {
 			h.values[key] = d.scalar(t)
 		}

@@ -126,8 +126,9 @@ func (d *decoder) scalar(t valueType) any {
 	return nil
 }
 
-// array reads an array: its element type, its length and its elements.
-func (d *decoder) array() Array {
+// array reads an array: its element type, its length and its elements. The texts that it does not
+// keep are given to each, if that is not nil.
+func (d *decoder) array(each func(string)) Array {
 	t, n := valueType(d.u32()), d.u64()
 	switch {
 	case d.err != nil:
@@ -139,6 +140,11 @@ func (d *decoder) array() Array {
 		d.fail(truncated(d.size, d.pos+n*t.width()))
 	case n <= MaxKeptArray:
 		return Array{Len: int(n), Values: d.elements(t, int(n))}
+	case t == typeString && each != nil:
+		for i := uint64(0); i < n && d.err == nil; i++ {
+			each(d.text(MaxText))
+		}
+		return Array{Len: int(n)}
 	case t == typeString:
 		for i := uint64(0); i < n && d.err == nil; i++ {
 			d.skip(d.u64())

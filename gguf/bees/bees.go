@@ -1,6 +1,8 @@
 // Package bees writes the bee models: small language models, made by code, that real engines load.
-// They stand in for downloaded models in tests and demonstrations. All have llama's architecture,
-// a vocabulary of 512 tokens, a trained context of 4096 tokens and the ChatML chat template.
+// They stand in for downloaded models in tests and demonstrations.
+//
+// These are for everyone, and [Names] lists them. They have llama's architecture, a vocabulary of 512
+// tokens, a trained context of 4096 tokens and the ChatML chat template:
 //
 //	bee-tiny     about 2 MB. One readable sentence, always the same, then the end.
 //	bee-endless  about 2 MB. The same sentence over and over; never ends by itself.
@@ -12,6 +14,20 @@
 //
 // The first three know only the last token of a prompt. After any chat prompt their answer starts
 // at the start of the sentence; after one of its words, such as "The queen", it goes on from there.
+//
+// These are for tests: [Write], [WriteFile] and [Digest] know them, [Names] leaves them out. The
+// same vocabulary has other control tokens in the two that do not chat.
+//
+//	bee-qwen     about 5 MB. bee-random with Qwen2's architecture: biases, and more than one head of
+//	             keys and values.
+//	bee-large    about 130 MB, 125 million weights in Q8_0. Random words for ever, from a vocabulary
+//	             of 32,000 tokens and a trained context of 8192: for measuring speed.
+//	bee-embed    about 1 MB. BERT's architecture, F32, mean pooling: a vector of 128 values for up to
+//	             512 tokens. Texts that share words have vectors near each other.
+//	bee-rerank   about 3 MB. BERT's architecture, F32, rank pooling: one score for a query and a
+//	             document of up to 512 tokens together, higher the more words they share.
+//
+// [WriteLoRA] writes an adapter for one that chats.
 //
 // All functions may be called by many goroutines.
 package bees
@@ -36,6 +52,10 @@ const (
 	Random  = "bee-random"
 	Slow    = "bee-slow"
 	Endless = "bee-endless"
+	Qwen    = "bee-qwen"
+	Large   = "bee-large"
+	Embed   = "bee-embed"
+	Rerank  = "bee-rerank"
 )
 
 // Sentence is the whole answer of bee-tiny. bee-endless and bee-slow repeat it, with a space
@@ -47,19 +67,32 @@ const Sentence = "The queen sends each job to a hive where one busy worker loads
 // ErrUnknown says that there is no bee model of that name.
 var ErrUnknown = errors.New("no such bee model")
 
-// models has how each model is made.
-var models = map[string]func() *gguf.Writer{
-	Tiny:    func() *gguf.Writer { return sentenceModel(Tiny, sentenceShape, false) },
-	Endless: func() *gguf.Writer { return sentenceModel(Endless, sentenceShape, true) },
-	Slow:    func() *gguf.Writer { return sentenceModel(Slow, slowShape, true) },
-	Random:  func() *gguf.Writer { return randomModel(Random, randomShape, randomSeed) },
+// model is how a model is made.
+type model struct {
+	shape  shape
+	listed bool // by Names
+	make   func() *gguf.Writer
 }
 
-// Names returns the names of the bee models, sorted.
+var models = map[string]model{
+	Tiny:    {sentenceShape, true, func() *gguf.Writer { return sentenceModel(Tiny, sentenceShape, false) }},
+	Endless: {sentenceShape, true, func() *gguf.Writer { return sentenceModel(Endless, sentenceShape, true) }},
+	Slow:    {slowShape, true, func() *gguf.Writer { return sentenceModel(Slow, slowShape, true) }},
+	Random:  {randomShape, true, func() *gguf.Writer { return randomModel(Random, randomShape, randomSeed) }},
+	Qwen:    {qwenShape, false, func() *gguf.Writer { return randomModel(Qwen, qwenShape, qwenSeed) }},
+	Large:   {largeShape, false, func() *gguf.Writer { return largeModel(Large) }},
+	Embed:   {embedShape, false, func() *gguf.Writer { return embedModel(Embed) }},
+	Rerank:  {rerankShape, false, func() *gguf.Writer { return rerankModel(Rerank) }},
+}
+
+// Names returns the names of the bee models that users are offered, sorted. Models for tests only
+// are not among them.
 func Names() []string {
-	names := make([]string, 0, len(models))
-	for name := range models {
-		names = append(names, name)
+	var names []string
+	for name, m := range models {
+		if m.listed {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names
@@ -68,11 +101,11 @@ func Names() []string {
 // Write writes the model called name as a GGUF file. The bytes depend on nothing but the name and
 // the version of this package. An unknown name is [ErrUnknown], before anything is written.
 func Write(w io.Writer, name string) error {
-	model, ok := models[name]
+	m, ok := models[name]
 	if !ok {
 		return fmt.Errorf("%w: %.64q; there are %s", ErrUnknown, name, strings.Join(Names(), ", "))
 	}
-	_, err := model().WriteTo(w)
+	_, err := m.make().WriteTo(w)
 	return err
 }
 

@@ -8,9 +8,13 @@ import (
 )
 
 var (
-	sentenceShape = shape{blocks: 1, embedding: vocabSize, feedForward: 32}
+	sentenceShape = shape{
+		architecture: "llama", context: contextLength, blocks: 1, embedding: vocabSize, feedForward: 32, headLength: 32, kvHeads: 1,
+	}
 	// slowShape is sized by trying: many narrow layers cost more time a byte than few wide ones.
-	slowShape = shape{blocks: 24, embedding: vocabSize, feedForward: 832}
+	slowShape = shape{
+		architecture: "llama", context: contextLength, blocks: 24, embedding: vocabSize, feedForward: 832, headLength: 32, kvHeads: 1,
+	}
 )
 
 // lesson is what all bee models learn their words from. The loop's first word, with a space before
@@ -29,24 +33,25 @@ const never = -30
 // and feed-forward are zero and so add nothing, and the output matrix has a row for each
 // next token with a 0 at the tokens that it follows.
 func sentenceModel(name string, s shape, loop bool) *gguf.Writer {
-	t := learn(lesson)
+	t := learn(lesson, chatTokens)
 	follows := followers(t, loop)
 	return build(name, t, s, weights{
 		format: gguf.F16,
-		embedding: func(token, column int) float32 {
+		embedding: fill(gguf.F16, func(token, column int) float32 {
 			if token == column {
 				return 1
 			}
 			return 0
-		},
+		}),
 		// The engine makes the mean square of the values 1, so the one that is not 0 is sqrt(512).
 		outputNorm: float32(1 / math.Sqrt(vocabSize)),
-		output: func(next, token int) float32 {
+		output: fill(gguf.F16, func(next, token int) float32 {
 			if follows[token] == next {
 				return 0
 			}
 			return never
-		},
+		}),
+		layer: fill(gguf.F16, nil),
 	})
 }
 

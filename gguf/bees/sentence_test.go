@@ -26,11 +26,11 @@ func (t *tokenizer) decode(tokens []int) string {
 }
 
 func TestTokenizer(t *testing.T) {
-	tok := learn(lesson)
+	tok := learn(lesson, chatTokens)
 	if len(tok.vocab) != vocabSize || len(tok.kinds) != vocabSize || len(tok.ids) != vocabSize {
 		t.Fatalf("%d tokens, %d kinds, %d different", len(tok.vocab), len(tok.kinds), len(tok.ids))
 	}
-	if want := vocabSize - 256 - len(controlTokens); len(tok.merges) != want {
+	if want := vocabSize - 256 - firstByteToken; len(tok.merges) != want {
 		t.Errorf("%d merges, want %d", len(tok.merges), want)
 	}
 	if tok.vocab[tokenTurnEnd] != "<|im_end|>" || tok.vocab[firstByteToken+'\n'] != "Ċ" {
@@ -45,7 +45,7 @@ func TestTokenizer(t *testing.T) {
 
 // The bigram model is exact only if no token of the sentence is there twice.
 func TestSentenceHasATokenAWord(t *testing.T) {
-	tokens := learn(lesson).encode(Sentence)
+	tokens := learn(lesson, chatTokens).encode(Sentence)
 	words := strings.Count(Sentence, " ") + 1 + strings.Count(Sentence, ",") + strings.Count(Sentence, ".")
 	if len(tokens) != words {
 		t.Errorf("%d tokens for %d words and marks", len(tokens), words)
@@ -57,7 +57,7 @@ func TestSentenceHasATokenAWord(t *testing.T) {
 }
 
 func TestFollowers(t *testing.T) {
-	tok := learn(lesson)
+	tok := learn(lesson, chatTokens)
 	for name, tc := range map[string]struct {
 		prompt string
 		loop   bool
@@ -122,7 +122,7 @@ func TestAppendRow(t *testing.T) {
 }
 
 func TestRandomModelWritesPrintableText(t *testing.T) {
-	tok := learn(lesson)
+	tok := learn(lesson, chatTokens)
 	n := 0
 	for id, ok := range tok.printable() {
 		if !ok {
@@ -135,7 +135,7 @@ func TestRandomModelWritesPrintableText(t *testing.T) {
 			}
 		}
 	}
-	if want := vocabSize - len(controlTokens) - (256 - 95); n != want {
+	if want := vocabSize - firstByteToken - (256 - 95); n != want {
 		t.Errorf("%d printable tokens, want %d", n, want)
 	}
 }

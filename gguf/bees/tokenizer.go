@@ -14,7 +14,17 @@ const (
 	firstByteToken
 )
 
-var controlTokens = []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"}
+// An encoder has other control tokens in the same places.
+const (
+	tokenClass     = tokenEndOfText // starts every text
+	tokenSeparator = tokenTurnStart // ends every text, and stands between two
+	tokenMask      = tokenTurnEnd
+)
+
+var (
+	chatTokens    = [firstByteToken]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"}
+	encoderTokens = [firstByteToken]string{"[CLS]", "[SEP]", "[MASK]", "[PAD]"}
+)
 
 // The kinds of token, as tokenizer.ggml.token_type numbers them.
 const (
@@ -44,9 +54,9 @@ func (p pair) joined() string { return p.left + p.right }
 
 // learn makes the vocabulary. Each word of text becomes one token; what room is left goes to
 // frequent pieces of filler.
-func learn(text string) *tokenizer {
+func learn(text string, control [firstByteToken]string) *tokenizer {
 	t := &tokenizer{ids: map[string]int{}}
-	for _, s := range controlTokens {
+	for _, s := range control {
 		t.add(s, kindControl)
 	}
 	alphabet := byteRunes()
