@@ -68,6 +68,22 @@ func fakeWorker(mode string, args []string) int {
 		go func() { <-told; note(filepath.Join(dir, "termed-"+id), os.Getpid()) }()
 		term = nil
 	}
+	if mode == "aborts" || mode == "aborts-in-c" {
+		appears := time.NewTicker(2 * time.Millisecond)
+		defer appears.Stop()
+		for range appears.C {
+			if _, err := os.Stat(filepath.Join(dir, "abort")); err == nil {
+				break
+			}
+		}
+		assert := "/src/ggml/src/ggml-backend.cpp:189: GGML_ASSERT(buffer) failed"
+		if mode == "aborts" { // as in the real worker: Go's runtime sees the signal, tells of every goroutine and exits
+			fmt.Fprintln(os.Stderr, assert)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGABRT)
+		} else { // a worker that is not Go's
+			_ = syscall.Exec("/bin/sh", []string{"sh", "-c", "echo '" + assert + "' >&2; kill -ABRT $$"}, nil)
+		}
+	}
 	select {
 	case <-term:
 		return 3

@@ -1,6 +1,7 @@
 package hive
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -50,7 +51,7 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 	if err != nil {
 		return nil, err
 	}
-	engine, err := h.engines.Find(engines.LlamaCpp)
+	engine, err := h.engines.Find(cmp.Or(r.Engine.Name, engines.LlamaCpp))
 	if err != nil {
 		return nil, err
 	}
@@ -177,8 +178,37 @@ func (h *Hive) args(e *engines.Installed, m *messages.Model, creds string, port 
 	if r.OrphanAfterMillis > 0 {
 		args = append(args, "--orphan-after", millis(r.OrphanAfterMillis, maxOrphan).String())
 	}
-	if m.ID == "builtin:"+bees.Endless {
+	args = append(args, engineArgs(r.Engine)...)
+	if r.Force {
+		args = append(args, "--force")
+	}
+	if m.ID == "builtin:"+bees.Endless && !r.Engine.ContextShift {
 		args = append(args, "--context-shift") // its answers end by max_tokens or a cancel alone
+	}
+	return args
+}
+
+// engineArgs are the worker's flags for the options that are set.
+func engineArgs(o messages.EngineOptions) (args []string) {
+	for _, f := range []struct {
+		flag, value string
+		set         bool
+	}{
+		{"--threads=", strconv.Itoa(o.Threads), o.Threads > 0},
+		{"--gpu-layers=", o.GPULayers, o.GPULayers != ""},
+		{"--cache-ram=", strconv.Itoa(max(o.CacheMiB, 0)), o.CacheMiB != 0},
+		{"--chat-template=", o.ChatTemplate, o.ChatTemplate != ""},
+		{"--pooling=", o.Pooling, o.Pooling != ""},
+	} {
+		if f.set {
+			args = append(args, f.flag+f.value)
+		}
+	}
+	if o.ContextShift {
+		args = append(args, "--context-shift")
+	}
+	for _, l := range o.LoRA {
+		args = append(args, "--lora="+l)
 	}
 	return args
 }

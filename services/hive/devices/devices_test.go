@@ -128,6 +128,8 @@ func TestParse(t *testing.T) {
 		"more free than total": {`{"id":"A","kind":"gpu","memory_total_bytes":1,"memory_free_bytes":5}`,
 			[]messages.Device{{ID: "A", Kind: "gpu", MemoryTotalBytes: 1, MemoryFreeBytes: 1}}},
 		"unknown fields": {`{"id":"A","kind":"gpu","new":{"x":1}}`, []messages.Device{{ID: "A", Kind: "gpu"}}},
+		"a CPU in full": {`{"id":"CPU","name":"AMD EPYC","kind":"cpu","memory_total_bytes":9,"memory_free_bytes":5,"variant":"zen4","features":["AVX2","REPACK"],"cores":2,"threads":1}`,
+			[]messages.Device{{ID: "CPU", Name: "AMD EPYC", Kind: "cpu", MemoryTotalBytes: 9, MemoryFreeBytes: 5}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := parse([]byte(tc.out))

@@ -6,13 +6,26 @@ package engines
 import (
 	"context"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
 )
 
-// LlamaCpp is the name of the default engine.
+// LlamaCpp is the default engine, and the name of its build for every machine: the CPU, and on a Mac
+// with Apple's own processor also its GPU.
 const LlamaCpp = "llama-cpp"
+
+// Builds of [LlamaCpp] for other devices. Each has everything that LlamaCpp has, and uses the CPU where
+// the devices or their driver are missing.
+const (
+	LlamaCppCUDA   = "llama-cpp-cuda"   // NVIDIA, with the runtime of CUDA 13 on the machine
+	LlamaCppCUDA12 = "llama-cpp-cuda12" // the same with CUDA 12; Linux alone
+	LlamaCppVulkan = "llama-cpp-vulkan" // whatever has a Vulkan driver
+)
+
+// betterBuilds are those that are used in place of [LlamaCpp] when they are installed, best first.
+var betterBuilds = []string{LlamaCppCUDA, LlamaCppCUDA12, LlamaCppVulkan}
 
 // LibVar names the environment variable that points to a folder with llama.cpp's shared libraries,
 // to be used in place of an installed engine.
@@ -59,6 +72,6 @@ type Vendor interface {
 func All() []Vendor {
 	return []Vendor{
 		pathVendor{getenv: os.Getenv},
-		npmVendor{pins: npmPins},
+		npmVendor{pins: npmPins, goos: runtime.GOOS, goarch: runtime.GOARCH},
 	}
 }

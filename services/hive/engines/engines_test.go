@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("ENGINES_TEST_INSTALL"); dir != "" { // a process that is killed while it installs
-		New(dir, npmVendor{pins: []pin{testPin("sha512-none")}}).Install(context.Background(), LlamaCpp, nil)
+		New(dir, npmOf(testPin("sha512-none"))).Install(context.Background(), LlamaCpp, nil)
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -73,9 +73,14 @@ func integrity(b []byte) string {
 func testPin(integrity string) pin {
 	return pin{
 		engine: LlamaCpp, release: "v0.5.0", goos: runtime.GOOS, goarch: runtime.GOARCH,
-		pkg: "@test/llama", version: "1.0.0", integrity: integrity, lib: "lib",
+		parts: []part{{pkg: "@test/llama", version: "1.0.0", integrity: integrity}}, lib: "lib",
 		links: []link{{libraryName(), libraryName() + ".v0.5.0"}},
 	}
+}
+
+// npmOf installs for this system from pins.
+func npmOf(pins ...pin) npmVendor {
+	return npmVendor{pins: pins, goos: runtime.GOOS, goarch: runtime.GOARCH}
 }
 
 // fakeNpm puts a script named npm on PATH. It runs in the folder for the package, with the package
@@ -151,7 +156,7 @@ func TestRealInstall(t *testing.T) {
 	if len(variants) < 5 || e.SizeBytes < 10<<20 || e.Version != "v0.5.0" || e.Source != "npm" {
 		t.Errorf("%+v with %d CPU variants", e, len(variants))
 	}
-	if texts[0] != "npm pack "+npmPins[0].pkg+"@3.22.1" && texts[0] != "npm pack "+npmPins[1].pkg+"@3.22.1" {
+	if texts[0] != "npm pack "+npmPins[0].parts[0].String() && texts[0] != "npm pack "+npmPins[1].parts[0].String() {
 		t.Errorf("steps: %q", texts)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +19,8 @@ import (
 )
 
 const (
-	// npmTimeout bounds one download of some 10 MB, on a slow line.
-	npmTimeout = 20 * time.Minute
+	// npmTimeout bounds one download of 177 MB at most, on a slow line.
+	npmTimeout = time.Hour
 	// maxPackage bounds the packed package, in bytes.
 	maxPackage = 512 << 20
 )
@@ -31,7 +30,8 @@ var errSlow = fmt.Errorf("no package after %s", npmTimeout)
 // npmVendor fetches a pinned package with the user's own npm, so that the user's npm configuration
 // (proxy, mirror, credentials) holds.
 type npmVendor struct {
-	pins []pin
+	pins         []pin
+	goos, goarch string // what to install for
 }
 
 func (npmVendor) Name() string { return "npm" }
@@ -51,12 +51,12 @@ func (v npmVendor) Version(engine string) (string, error) {
 
 func (v npmVendor) pinned(engine string) (pin, error) {
 	for _, p := range v.pins {
-		if p.engine == engine && p.goos == runtime.GOOS && p.goarch == runtime.GOARCH {
+		if p.engine == engine && p.goos == v.goos && p.goarch == v.goarch {
 			return p, nil
 		}
 	}
 	return pin{}, messages.Errorf(messages.CodeNoEngine, opInstall,
-		"there is no pinned package of %s for %s/%s", engine, runtime.GOOS, runtime.GOARCH).
+		"there is no pinned package of %s for %s/%s", engine, v.goos, v.goarch).
 		WithHint("set %s to a folder with llama.cpp's shared libraries", LibVar)
 }
 
@@ -65,31 +65,38 @@ func (v npmVendor) Install(ctx context.Context, engine, dst string, step func(St
 	if err != nil {
 		return "", err
 	}
-	down := filepath.Join(dst, ".download")
-	if err := os.Mkdir(down, 0o700); err != nil {
-		return "", err
-	}
-	step(Step{Text: "npm pack " + p.pkg + "@" + p.version})
-	tgz, err := fetch(ctx, p, down)
-	if err != nil {
-		return "", err
-	}
-	step(Step{Text: "check the package"})
-	if err := checkIntegrity(tgz, p); err != nil {
-		return "", err
-	}
-	err = unpackFile(ctx, tgz, dst, func(done, total int64) { step(Step{"unpack", done, total}) })
-	if err != nil {
-		return "", messages.Errorf(messages.CodeNoEngine, opInstall, "unpack %s@%s: %w", p.pkg, p.version, err)
-	}
-	if err := os.RemoveAll(down); err != nil {
-		return "", err
+	for _, t := range p.parts {
+		if err := installPart(ctx, t, filepath.Join(dst, t.into), step); err != nil {
+			return "", err
+		}
 	}
 	return p.lib, makeLinks(filepath.Join(dst, filepath.FromSlash(p.lib)), p)
 }
 
+// installPart fetches one package and unpacks it into dst, which it makes if need be.
+func installPart(ctx context.Context, p part, dst string, step func(Step)) error {
+	down := filepath.Join(dst, ".download")
+	if err := os.MkdirAll(down, 0o700); err != nil {
+		return err
+	}
+	step(Step{Text: "npm pack " + p.String()})
+	tgz, err := fetch(ctx, p, down)
+	if err != nil {
+		return err
+	}
+	step(Step{Text: "check " + p.String()})
+	if err := checkIntegrity(tgz, p); err != nil {
+		return err
+	}
+	err = unpackFile(ctx, tgz, dst, func(done, total int64) { step(Step{"unpack " + p.String(), done, total}) })
+	if err != nil {
+		return messages.Errorf(messages.CodeNoEngine, opInstall, "unpack %s: %w", p, err)
+	}
+	return os.RemoveAll(down)
+}
+
 // fetch runs npm in dir and returns the package's file there.
-func fetch(ctx context.Context, p pin, dir string) (string, error) {
+func fetch(ctx context.Context, p part, dir string) (string, error) {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
 		return "", messages.Errorf(messages.CodeNoEngine, opInstall, "npm is not installed: %w", err).
@@ -98,7 +105,7 @@ func fetch(ctx context.Context, p pin, dir string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, npmTimeout, errSlow)
 	defer cancel()
 	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, npm, "pack", p.pkg+"@"+p.version, "--json", "--ignore-scripts", "--pack-destination=.")
+	cmd := exec.CommandContext(ctx, npm, "pack", p.String(), "--json", "--ignore-scripts", "--pack-destination=.")
 	cmd.Dir = dir
 	cmd.Stderr = &limited{w: &said, left: 64 << 10}
 	cmd.WaitDelay = 5 * time.Second
@@ -109,19 +116,19 @@ func fetch(ctx context.Context, p pin, dir string) (string, error) {
 		case cause != nil:
 			return "", ctx.Err()
 		}
-		return "", messages.Errorf(messages.CodeNoEngine, opInstall, "npm pack %s@%s: %w: %s", p.pkg, p.version, err, gist(said.String())).
+		return "", messages.Errorf(messages.CodeNoEngine, opInstall, "npm pack %s: %w: %s", p, err, gist(said.String())).
 			WithHint("see whether npm works by hand, or set %s to a folder with llama.cpp's shared libraries", LibVar)
 	}
 	// The name of the file is npm's business, and older versions report another than they write.
 	found, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
 	if err != nil || len(found) != 1 {
-		return "", messages.Errorf(messages.CodeNoEngine, opInstall, "npm pack %s@%s left %d packages, not 1", p.pkg, p.version, len(found))
+		return "", messages.Errorf(messages.CodeNoEngine, opInstall, "npm pack %s left %d packages, not 1", p, len(found))
 	}
 	return found[0], nil
 }
 
 // checkIntegrity compares the file with the pinned hash. Nothing may be unpacked before.
-func checkIntegrity(path string, p pin) error {
+func checkIntegrity(path string, p part) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -135,18 +142,27 @@ func checkIntegrity(path string, p pin) error {
 	got := "sha512-" + base64.StdEncoding.EncodeToString(h.Sum(nil))
 	if n > maxPackage || got != p.integrity {
 		return messages.Errorf(messages.CodeNoEngine, opInstall,
-			"%s@%s is not the package that was pinned: its integrity is %s, not %s", p.pkg, p.version, got, p.integrity).
+			"%s is not the package that was pinned: its integrity is %s, not %s", p, got, p.integrity).
 			WithHint("nothing was unpacked; see where npm gets its packages from: npm config get registry")
 	}
 	return nil
 }
 
+// makeLinks gives the libraries the names that they are loaded by. On Windows a symbolic link takes a
+// privilege, so there it is a second name of the file; never a copy, which would be a second library with
+// a state of its own.
 func makeLinks(lib string, p pin) error {
 	for _, l := range p.links {
-		if _, err := os.Stat(filepath.Join(lib, l.target)); err != nil {
-			return messages.Errorf(messages.CodeNoEngine, opInstall, "%s@%s has no %s", p.pkg, p.version, l.target)
+		target := filepath.FromSlash(l.target)
+		if _, err := os.Stat(filepath.Join(lib, target)); err != nil {
+			return messages.Errorf(messages.CodeNoEngine, opInstall, "%s has no %s", p.parts[0], l.target)
 		}
-		if err := os.Symlink(l.target, filepath.Join(lib, l.name)); err != nil {
+		name := filepath.Join(lib, l.name)
+		err := os.Symlink(target, name)
+		if err != nil && p.goos == "windows" {
+			err = os.Link(filepath.Join(lib, target), name)
+		}
+		if err != nil {
 			return err
 		}
 	}

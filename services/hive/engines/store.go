@@ -78,32 +78,62 @@ func (s *Store) List() []Installed {
 }
 
 // Find is the engine that a worker is to be started with: one that the user has in place, else the
-// installed one of the version that this rbee is made for. Otherwise the error is
-// [messages.CodeNoEngine] and says what to do.
+// installed one of the version that this rbee is made for. For [LlamaCpp] that is its best build on this
+// machine: [LlamaCppCUDA], else [LlamaCppCUDA12], else [LlamaCppVulkan], else LlamaCpp itself; the name
+// of another build means just that. Otherwise the error is [messages.CodeNoEngine] and says what to do.
 func (s *Store) Find(name string) (Installed, error) {
-	e, _, err := s.find(name)
+	e, ok, err := s.inPlace(name)
+	if ok || err != nil {
+		return e, err
+	}
+	e, _, err = s.find(s.best(name))
 	return e, err
 }
 
-// find also gives the vendor to install from: nil if that would not help.
+// best is the build to use for an engine. One that is damaged counts: its user would rather know than
+// compute on the CPU.
+func (s *Store) best(name string) string {
+	if name != LlamaCpp {
+		return name
+	}
+	for _, build := range betterBuilds {
+		for _, v := range s.vendors {
+			version, err := v.Version(build)
+			if err != nil {
+				continue // none for this system
+			}
+			if _, err := os.Stat(filepath.Join(s.dir, build, version)); err == nil {
+				return build
+			}
+		}
+	}
+	return name
+}
+
+func (s *Store) inPlace(name string) (e Installed, ok bool, err error) {
+	for _, v := range s.vendors {
+		e.Engine, ok, err = v.InPlace(name)
+		if ok || err != nil {
+			return e, ok, err
+		}
+	}
+	return Installed{}, false, nil
+}
+
+// find is the engine of just this name, or the vendor to install it from: nil if that would not help.
 func (s *Store) find(name string) (Installed, Vendor, error) {
+	if e, ok, err := s.inPlace(name); ok || err != nil {
+		return e, nil, err
+	}
 	var from Vendor
 	for _, v := range s.vendors {
-		if !v.Supports(name) {
-			continue
+		if v.Supports(name) {
+			from = v // the last one installs
 		}
-		e, ok, err := v.InPlace(name)
-		if err != nil {
-			return Installed{}, nil, err
-		}
-		if ok {
-			return Installed{Engine: e}, nil, nil
-		}
-		from = v // the last one installs
 	}
 	if from == nil {
 		return Installed{}, nil, messages.Errorf(messages.CodeNoEngine, opFind, "there is no engine %q", name).
-			WithHint("known: %s", LlamaCpp)
+			WithHint("known: %s, %s", LlamaCpp, strings.Join(betterBuilds, ", "))
 	}
 	version, err := from.Version(name)
 	if err != nil {
@@ -138,7 +168,7 @@ func (s *Store) load(name, version string) (Installed, error) {
 	if fi, err := os.Stat(path); err != nil || !fi.IsDir() {
 		return Installed{}, errors.New("its libraries are gone")
 	}
-	if name == LlamaCpp {
+	if name == LlamaCpp || slices.Contains(betterBuilds, name) {
 		if _, err := os.Stat(filepath.Join(path, libraryName())); err != nil {
 			return Installed{}, fmt.Errorf("%s is gone", libraryName())
 		}
@@ -151,7 +181,7 @@ func (s *Store) load(name, version string) (Installed, error) {
 	}, nil
 }
 
-// Install makes the engine present and returns it; if it is there already, at once. progress is
+// Install makes the engine of just this name present and returns it; if it is there already, at once. progress is
 // called from this goroutine and may be nil. Installs on one data directory wait for each other,
 // also those of other processes. Errors: [messages.CodeNoEngine] when it cannot be had,
 // [messages.CodeCancelled] when ctx ended first, [messages.CodeInternal] for a failing disk.
@@ -175,7 +205,7 @@ func (s *Store) Install(ctx context.Context, name string, progress func(Step)) (
 	if err := s.install(ctx, name, from, progress); err != nil {
 		return Installed{}, installError(name, err)
 	}
-	e, err = s.Find(name)
+	e, _, err = s.find(name)
 	if err == nil {
 		progress(Step{Text: "installed " + name + " " + e.Version, Done: e.SizeBytes, Total: e.SizeBytes})
 	}

@@ -21,7 +21,7 @@ import (
 const patience = 30 * time.Second
 
 func npmStore(dir, integrity string) *Store {
-	return New(dir, pathVendor{getenv: os.Getenv}, npmVendor{pins: []pin{testPin(integrity)}})
+	return New(dir, pathVendor{getenv: os.Getenv}, npmOf(testPin(integrity)))
 }
 
 func TestInstallFindList(t *testing.T) {
@@ -138,7 +138,7 @@ func TestNoPinForThisSystem(t *testing.T) {
 	t.Setenv(LibVar, "")
 	p := testPin("x")
 	p.goos = "plan9"
-	_, err := New(t.TempDir(), npmVendor{pins: []pin{p}}).Install(t.Context(), LlamaCpp, nil)
+	_, err := New(t.TempDir(), npmOf(p)).Install(t.Context(), LlamaCpp, nil)
 	wantNoEngine(t, err, runtime.GOOS, LibVar)
 }
 

@@ -3,6 +3,7 @@ package spawn
 import (
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -53,7 +54,8 @@ func excerpt(path string, from int64, head int) string {
 	if fi.Size() < from {
 		from = 0
 	}
-	size := fi.Size() - from
+	end := reasonEnd(f, from, fi.Size())
+	size := end - from
 	if size <= TailBytes {
 		return clean(read(f, from, int(size)))
 	}
@@ -62,11 +64,43 @@ func excerpt(path string, from int64, head int) string {
 		first = read(f, from, head) + gap
 	}
 	room := TailBytes - len(first)
-	last := read(f, fi.Size()-int64(room), room)
+	last := read(f, end-int64(room), room)
 	if _, after, ok := strings.Cut(last, "\n"); ok && after != "" {
 		last = after // the first line is only half there
 	}
 	return clean(first + last)
+}
+
+// maxDump bounds how far from its end a log is searched for the start of a crash, in bytes.
+const maxDump = 1 << 20
+
+var (
+	signalled = regexp.MustCompile(`(?m)^SIG[A-Z]+: .*$`)
+	panicked  = regexp.MustCompile(`(?m)^(panic|fatal error): `)
+)
+
+// reasonEnd is where the reason of a crash ends in a log of size bytes: what Go's runtime writes after it,
+// every goroutine and the registers, is 15 KB and more, and would push the reason out of the last lines. An
+// assert in a C library is the line before "SIGABRT: abort". Without a crash at the log's end it is size.
+func reasonEnd(f *os.File, from, size int64) int64 {
+	start := max(from, size-maxDump)
+	text := read(f, start, int(size-start))
+	crash, end := -1, -1
+	for _, at := range panicked.FindAllStringIndex(text, -1) {
+		crash = at[0]
+		if n := strings.Index(text[crash:], "\n\ngoroutine "); n >= 0 {
+			end = crash + n
+		}
+	}
+	for _, at := range signalled.FindAllStringIndex(text, -1) {
+		if at[0] > crash && strings.Contains(text[at[1]:], "\n\ngoroutine ") {
+			crash, end = at[0], at[1]
+		}
+	}
+	if end < 0 || strings.Contains(text[crash:], "\n{\"time\":") { // the log went on, so that was another run's
+		return size
+	}
+	return start + int64(end)
 }
 
 func read(f *os.File, at int64, n int) string {
