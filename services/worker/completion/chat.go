@@ -6,6 +6,15 @@ import (
 	"strings"
 )
 
+type message struct {
+	Role       string          `json:"role"`
+	Content    json.RawMessage `json:"content"`
+	Reasoning  *string         `json:"reasoning_content"`
+	Name       *string         `json:"name"`
+	ToolCallID *string         `json:"tool_call_id"`
+	ToolCalls  []toolCall      `json:"tool_calls"`
+}
+
 // roles maps the roles that OpenAI knows to those that chat templates know.
 var roles = map[string]string{
 	"system": "system", "developer": "system", "user": "user",
@@ -21,15 +30,35 @@ func parseMessages(in []message) ([]Message, error) {
 	}
 	out := make([]Message, len(in))
 	for i, m := range in {
+		field := fmt.Sprintf("messages[%d]", i)
 		role, ok := roles[m.Role]
 		if !ok {
-			return nil, bad("messages[%d].role: %q is not known", i, m.Role)
+			return nil, bad("%s.role: %.80q is not known", field, m.Role)
 		}
-		content, err := parseContent(fmt.Sprintf("messages[%d].content", i), m)
+		content, err := parseContent(field+".content", m)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Message{Role: role, Content: content}
+		calls, err := parseToolCalls(field+".tool_calls", m.ToolCalls)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Message{Role: role, Content: content, ToolCalls: calls}
+		for _, f := range []struct {
+			name     string
+			from, to *string
+		}{
+			{"reasoning_content", m.Reasoning, &out[i].Reasoning},
+			{"name", m.Name, &out[i].Name},
+			{"tool_call_id", m.ToolCallID, &out[i].ToolCallID},
+		} {
+			if f.from == nil {
+				continue
+			}
+			if *f.to, err = CheckText(field+"."+f.name, *f.from); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return out, nil
 }
@@ -45,7 +74,7 @@ func parseContent(field string, m message) (string, error) {
 	}
 	var text string
 	if json.Unmarshal(m.Content, &text) == nil {
-		return checkText(field, text)
+		return CheckText(field, text)
 	}
 	var parts []struct {
 		Type string `json:"type"`
@@ -56,10 +85,14 @@ func parseContent(field string, m message) (string, error) {
 	}
 	var b strings.Builder
 	for _, p := range parts {
-		if p.Type != "text" {
-			return "", bad("%s: a part of type %q is not supported, only \"text\"", field, p.Type)
+		switch p.Type {
+		case "text":
+			b.WriteString(p.Text)
+		case "image_url", "input_audio", "video_url":
+			return "", bad("%s: a part of type %q is not supported: this engine reads text alone", field, p.Type)
+		default:
+			return "", bad("%s: a part of type %.80q is not supported, only \"text\"", field, p.Type)
 		}
-		b.WriteString(p.Text)
 	}
-	return checkText(field, b.String())
+	return CheckText(field, b.String())
 }

@@ -1,9 +1,12 @@
 package completion
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rbee-project/rbee/messages"
 )
@@ -11,6 +14,9 @@ import (
 // Parse reads the body of a task. What is wrong comes back as a [messages.Error] with
 // [messages.CodeBadRequest] whose message begins with the name of the field.
 func Parse(task string, raw []byte) (Params, error) {
+	if !utf8.Valid(raw) {
+		raw = bytes.ToValidUTF8(raw, []byte("\uFFFD")) // some of it is kept as it is
+	}
 	var b body
 	if err := json.Unmarshal(raw, &b); err != nil {
 		return Params{}, decodeError(err)
@@ -18,24 +24,26 @@ func Parse(task string, raw []byte) (Params, error) {
 	if err := b.refuseUnsupported(); err != nil {
 		return Params{}, err
 	}
-	p := Params{Seed: b.Seed}
+	var p Params
 	p.IncludeUsage = b.StreamOptions != nil && b.StreamOptions.IncludeUsage
 	var err error
 	switch task {
 	case TaskChat:
-		p.Messages, err = parseMessages(b.Messages)
+		err = p.setChat(&b)
 	case TaskCompletion:
-		p.Prompt, err = parsePrompt(b.Prompt)
+		err = p.setPrompt(b.Prompt)
 	default:
-		err = bad("task: %q is not one of %q and %q", task, TaskChat, TaskCompletion)
+		err = bad("task: %.80q is not one of %q and %q", task, TaskChat, TaskCompletion)
+	}
+	for _, set := range []func(*body) error{p.setLimits, p.setFormat, p.setSampling, p.setPenalties, p.setBias} {
+		if err == nil {
+			err = set(&b)
+		}
+	}
+	if err == nil {
+		err = p.setLogprobs(task, &b)
 	}
 	if err != nil {
-		return Params{}, err
-	}
-	if err := p.setLimits(&b); err != nil {
-		return Params{}, err
-	}
-	if err := p.setSampling(&b); err != nil {
 		return Params{}, err
 	}
 	return p, nil
@@ -44,13 +52,40 @@ func Parse(task string, raw []byte) (Params, error) {
 // decodeError names the field whose JSON type is wrong.
 func decodeError(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		name := t.Field
+		name := strings.TrimPrefix(t.Field, "sampling.") // Go's own embedding is not the client's
 		if name == "" {
 			name = "body"
 		}
-		return bad("%s: must not be a JSON %s", name, t.Value)
+		return bad("%s: must not be a JSON %.40s", name, t.Value) // a number may have millions of digits
 	}
 	return messages.Errorf(messages.CodeBadRequest, "completion.parse", "body: is not JSON: %w", err)
+}
+
+func (p *Params) setChat(b *body) (err error) {
+	if p.Messages, err = parseMessages(b.Messages); err != nil {
+		return err
+	}
+	if p.TemplateArgs, err = parseTemplateArgs(b.TemplateArgs); err != nil {
+		return err
+	}
+	if p.Tools, err = parseTools(b.Tools); err != nil {
+		return err
+	}
+	p.ToolChoice, err = parseToolChoice(b.ToolChoice, p.Tools)
+	return err
+}
+
+func parseTemplateArgs(raw json.RawMessage) (args map[string]any, err error) {
+	if isNull(raw) {
+		return nil, nil
+	}
+	if err := checkJSON("chat_template_kwargs", raw); err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(raw, &args) != nil {
+		return nil, bad("chat_template_kwargs: must be an object, with numbers that fit a float64")
+	}
+	return args, nil
 }
 
 func (p *Params) setLimits(b *body) error {
@@ -65,48 +100,49 @@ func (p *Params) setLimits(b *body) error {
 		if *f.value < 0 {
 			return bad("%s: must not be negative, is %d", f.name, *f.value)
 		}
-		p.MaxTokens = *f.value // the newer name comes last and wins
+		// The newer name comes last and wins. No sum with a context's length may overflow.
+		p.MaxTokens = min(*f.value, math.MaxInt32)
 	}
-	if b.N != nil && *b.N != 1 {
-		return bad("n: must be 1, is %d", *b.N)
-	}
-	if b.BestOf != nil && *b.BestOf != 1 {
-		return bad("best_of: must be 1, is %d", *b.BestOf)
+	p.Choices = 1
+	if b.N != nil {
+		if *b.N < 1 || *b.N > MaxChoices {
+			return bad("n: must be between 1 and %d, is %d", MaxChoices, *b.N)
+		}
+		p.Choices = *b.N
 	}
 	var err error
 	p.Stops, err = parseStops(b.Stop)
 	return err
 }
 
-func (p *Params) setSampling(b *body) error {
-	for _, f := range []struct {
-		name           string
-		value          *float64
-		low, high, def float64
-		to             *float32
-	}{
-		{"temperature", b.Temperature, 0, 2, DefaultTemperature, &p.Temperature},
-		{"top_p", b.TopP, 0, 1, DefaultTopP, &p.TopP},
-		{"min_p", b.MinP, 0, 1, DefaultMinP, &p.MinP},
-		{"frequency_penalty", b.FrequencyPenalty, -2, 2, 0, &p.FrequencyPenalty},
-		{"presence_penalty", b.PresencePenalty, -2, 2, 0, &p.PresencePenalty},
-	} {
-		v := f.def
-		if f.value != nil {
-			v = *f.value
+// setLogprobs reads OpenAI's two forms: a switch and a number in a chat, one number in a completion.
+func (p *Params) setLogprobs(task string, b *body) error {
+	if b.TopLogprobs != nil {
+		if *b.TopLogprobs < 0 || *b.TopLogprobs > MaxTopLogprobs {
+			return bad("top_logprobs: must be between 0 and %d, is %d", MaxTopLogprobs, *b.TopLogprobs)
 		}
-		if v < f.low || v > f.high {
-			return bad("%s: must be between %g and %g, is %g", f.name, f.low, f.high, v)
-		}
-		*f.to = float32(v)
+		p.TopLogprobs = *b.TopLogprobs
 	}
-	p.TopK = DefaultTopK
-	if b.TopK != nil {
-		if *b.TopK < -1 || *b.TopK > 1<<30 {
-			return bad("top_k: must be between 0 and 2^30, is %d", *b.TopK)
+	if isNull(b.Logprobs) {
+		if p.TopLogprobs > 0 {
+			return bad("top_logprobs: needs logprobs")
 		}
-		p.TopK = int32(max(*b.TopK, 0)) // -1 is how some clients say "all"
+		return nil
 	}
+	if json.Unmarshal(b.Logprobs, &p.Logprobs) == nil {
+		if !p.Logprobs && p.TopLogprobs > 0 {
+			return bad("top_logprobs: needs logprobs")
+		}
+		return nil
+	}
+	n := 0
+	if task == TaskChat || json.Unmarshal(b.Logprobs, &n) != nil {
+		return bad("logprobs: must be true or false%s", map[bool]string{true: "", false: ", or a whole number"}[task == TaskChat])
+	}
+	if n < 0 || n > MaxTopLogprobs {
+		return bad("logprobs: must be between 0 and %d, is %d", MaxTopLogprobs, n)
+	}
+	p.Logprobs, p.TopLogprobs = true, n
 	return nil
 }
 
@@ -128,35 +164,75 @@ func parseStops(raw json.RawMessage) ([]string, error) {
 		if s == "" || len(s) > MaxStopBytes {
 			return nil, bad("stop: each string must have between 1 and %d bytes", MaxStopBytes)
 		}
+		if _, err := CheckText("stop", s); err != nil {
+			return nil, err
+		}
 	}
 	return stops, nil
 }
 
-// parsePrompt takes a string, or a list of one string as some clients send it.
-func parsePrompt(raw json.RawMessage) (string, error) {
+// setPrompt takes a string, a list of one string as some clients send it, or a list of tokens.
+func (p *Params) setPrompt(raw json.RawMessage) (err error) {
 	if isNull(raw) {
-		return "", bad("prompt: is missing")
+		return bad("prompt: is missing")
 	}
 	var one string
 	if json.Unmarshal(raw, &one) == nil {
-		return checkText("prompt", one)
+		p.Prompt, err = CheckText("prompt", one)
+		return err
 	}
-	var list []string
-	if json.Unmarshal(raw, &list) != nil {
-		return "", bad("prompt: must be a string; tokens are not supported")
+	var list []*string
+	if json.Unmarshal(raw, &list) == nil {
+		if len(list) != 1 || list[0] == nil {
+			return bad("prompt: exactly one is supported, has %d", len(list))
+		}
+		p.Prompt, err = CheckText("prompt", *list[0])
+		return err
 	}
-	if len(list) != 1 {
-		return "", bad("prompt: exactly one is supported, has %d", len(list))
+	// A null among numbers would be read as token 0.
+	if json.Unmarshal(raw, &p.PromptTokens) != nil || bytes.Contains(raw, []byte("null")) {
+		return bad("prompt: must be a string or a list of tokens")
 	}
-	return checkText("prompt", list[0])
+	for _, t := range p.PromptTokens {
+		if t < 0 {
+			return bad("prompt: a token must not be negative, is %d", t)
+		}
+	}
+	return nil
 }
 
-// checkText refuses what cannot cross into C: a NUL would cut the text there.
-func checkText(field, s string) (string, error) {
+// CheckText refuses what cannot cross into C: a NUL would cut the text there. What is no UTF-8
+// becomes U+FFFD. The error names field.
+func CheckText(field, s string) (string, error) {
 	if strings.IndexByte(s, 0) >= 0 {
 		return "", bad("%s: must not contain a NUL character", field)
 	}
 	return strings.ToValidUTF8(s, "\uFFFD"), nil
+}
+
+// checkJSON refuses JSON that is nested too deep for whoever walks it, and text with a NUL in it. raw
+// is valid JSON.
+func checkJSON(field string, raw []byte) error {
+	depth, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '\\': // only in a string
+			i++
+			if bytes.HasPrefix(raw[i:], []byte("u0000")) {
+				return bad("%s: must not contain a NUL character", field)
+			}
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return bad("%s: must not be nested deeper than %d levels", field, MaxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
 }
 
 func isNull(raw json.RawMessage) bool {

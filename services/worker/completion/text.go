@@ -14,19 +14,26 @@ type Text struct {
 	stopped bool
 }
 
-// NewText returns a Text that ends at the first of the stop strings, none of which may be empty.
+// NewText returns a Text that ends at the first of the stop strings, none of which may be empty. The
+// first is the one that is complete first, and of two at once the longer.
 func NewText(stops []string) *Text { return &Text{stops: stops} }
 
 // Stopped says that a stop string has come. Nothing comes out after it.
 func (t *Text) Stopped() bool { return t.stopped }
 
 // Add takes a token's bytes and returns what may be shown now.
-func (t *Text) Add(piece string) string {
+func (t *Text) Add(piece string) string { return string(t.Append(nil, piece)) }
+
+// Append is [Text.Add] that appends to dst. Where nothing can be held back it does not allocate.
+func (t *Text) Append(dst []byte, piece string) []byte {
 	if t.stopped {
-		return ""
+		return dst
+	}
+	if len(t.stops) == 0 && len(t.bytes) == 0 && utf8.ValidString(piece) {
+		return append(dst, piece...)
 	}
 	t.bytes = append(t.bytes, piece...)
-	return t.release(t.characters())
+	return append(dst, t.release(t.characters())...)
 }
 
 // End returns what was held back when no stop string came of it.
@@ -34,7 +41,8 @@ func (t *Text) End() string {
 	if t.stopped {
 		return ""
 	}
-	out := t.release(valid(t.bytes)) + t.held
+	out := t.release(valid(t.bytes))
+	out += t.held // after release, which sets it
 	t.bytes, t.held = nil, ""
 	return out
 }
@@ -69,10 +77,11 @@ func (t *Text) release(text string) string {
 		return text
 	}
 	text = t.held + text
-	cut := -1
+	cut, end := -1, 0
 	for _, s := range t.stops {
-		if i := strings.Index(text, s); i >= 0 && (cut < 0 || i < cut) {
-			cut = i
+		i := strings.Index(text, s)
+		if e := i + len(s); i >= 0 && (cut < 0 || e < end || e == end && i < cut) {
+			cut, end = i, e
 		}
 	}
 	if cut >= 0 {
