@@ -29,6 +29,7 @@ type runCmd struct {
 	Slots       int      `help:"Requests at once." default:"4"`
 	Ctx         int      `help:"Tokens a slot; 0: the trained length, at most 4096." default:"0"`
 	Force       bool     `help:"Skip the memory check."`
+	engineFlags
 }
 
 // loneOrphanAfter is how long the workers of a lone run outlive it, should it be killed.
@@ -54,6 +55,9 @@ func (r *runCmd) Run(a *app) error {
 	ref := r.Model
 	if alone != nil || c.local(ctx, messages.HiveID(r.Hive)) {
 		if ref, err = modelRef(ref); err != nil {
+			return err
+		}
+		if err := r.onThisMachine(); err != nil {
 			return err
 		}
 	}
@@ -201,7 +205,7 @@ func (r *runCmd) worker(ctx context.Context, a *app, c *client, ref string) (w *
 	id := messages.JobID(messages.NewID("run-"))
 	w = &messages.WorkerInfo{}
 	req := &messages.EnsureRequest{SpawnRequest: messages.SpawnRequest{Job: id, Model: ref, Hive: messages.HiveID(r.Hive), Device: r.Device,
-		Slots: r.Slots, ContextLength: r.Ctx, Force: r.Force}}
+		Slots: r.Slots, ContextLength: r.Ctx, Force: r.Force, Engine: r.options()}}
 	err = c.RunJob(ctx, c.do(messages.OpEnsure), id, req, w, watch)
 	if err != nil {
 		c.callOff(ctx, id)

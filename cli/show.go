@@ -135,7 +135,7 @@ func (engineListCmd) Run(a *app) error {
 }
 
 type engineInstallCmd struct {
-	Name string `arg:"" help:"Engine: llama-cpp."`
+	Name string `arg:"" help:"Engine: llama-cpp, llama-cpp-cuda, llama-cpp-cuda12 or llama-cpp-vulkan."`
 }
 
 // Run installs; it needs no queen.

@@ -93,6 +93,9 @@ func workerTable(w *tabwriter.Writer, v *messages.WorkerView) {
 	columns(w, "process", fmt.Sprintf("pid %d, started at %d, life %s", v.PID, v.StartTime, v.Incarnation))
 	columns(w, "http", fmt.Sprintf("http://%s:%d", v.Host, v.Port))
 	columns(w, "engine", v.Implementation+" "+v.Version)
+	for _, m := range v.Models {
+		columns(w, "can", strings.Join(m.Capabilities, ", "))
+	}
 	columns(w, "slots", fmt.Sprintf("%d of %d used, %d tokens each", v.SlotsUsed, v.SlotsTotal, v.ContextLength))
 	columns(w, "tokens/s", fmt.Sprintf("%.1f", v.TokensPerSecond))
 }
@@ -105,7 +108,8 @@ type workerSpawnCmd struct {
 	Slots  int    `help:"Requests at once." default:"4"`
 	Ctx    int    `help:"Tokens a slot; 0: the trained length, at most 4096." default:"0"`
 	Force  bool   `help:"Skip the memory check."`
-	Detach bool   `help:"Do not wait until it is ready."`
+	engineFlags
+	Detach bool `help:"Do not wait until it is ready."`
 }
 
 // Run returns when the worker is ready, or at once with --detach. Ctrl-C leaves the job running.
@@ -117,13 +121,16 @@ func (s *workerSpawnCmd) Run(a *app) error {
 			if ref, err = modelRef(ref); err != nil {
 				return err
 			}
+			if err := s.onThisMachine(); err != nil {
+				return err
+			}
 		}
 		id := messages.JobID(messages.NewID("spawn-"))
 		if s.ID == "" {
 			s.ID = messages.NewID("w-")
 		}
 		req := &messages.SpawnRequest{Job: id, ID: messages.WorkerID(s.ID), Model: ref, Hive: messages.HiveID(s.Hive), Device: s.Device,
-			Slots: s.Slots, ContextLength: s.Ctx, Force: s.Force}
+			Slots: s.Slots, ContextLength: s.Ctx, Force: s.Force, Engine: s.options()}
 		if s.Detach {
 			var accepted messages.Accepted
 			if err := c.Request(ctx, c.do(messages.OpSpawn), req, &accepted); err != nil {

@@ -26,6 +26,8 @@ type SpawnRequest struct {
 	Force bool `msgpack:"force,omitempty" json:"force,omitempty"`
 	// OrphanAfterMillis is how long the worker lives without a bus; 0: 10 minutes.
 	OrphanAfterMillis int64 `msgpack:"orphan_after_ms,omitempty" json:"orphan_after_ms,omitempty"`
+	// Engine is for the engine that runs the model.
+	Engine EngineOptions `msgpack:"engine,omitempty" json:"engine,omitzero"`
 }
 
 // Check says what is wrong with the request, as [CodeBadRequest].
@@ -48,7 +50,7 @@ func (r *SpawnRequest) Check() error {
 	case r.OrphanAfterMillis < 0 || len(r.Device) > 64:
 		return Errorf(CodeBadRequest, OpSpawn, "orphan time or device out of range")
 	}
-	return nil
+	return r.Engine.check()
 }
 
 // SpawnResult is a hive's answer to [OpSpawn], as soon as the process runs.

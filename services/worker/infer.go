@@ -22,7 +22,7 @@ func (w *Worker) Infer(ctx context.Context, req *messages.InferRequest, prefill 
 	if err != nil && ctx.Err() != nil {
 		err = whyEnded(ctx)
 	}
-	return messages.Usage{PromptTokens: u.PromptTokens, CompletionTokens: u.CompletionTokens}, err
+	return messages.Usage{PromptTokens: u.PromptTokens, CompletionTokens: u.CompletionTokens, CachedTokens: u.CachedTokens}, err
 }
 
 // whyEnded is the cause that was given, such as the worker's stop; without one the reader is gone.

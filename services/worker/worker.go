@@ -225,7 +225,7 @@ func (w *Worker) Health() error {
 		}
 		return messages.Errorf(messages.CodeUnavailable, "health", "the worker is stopping")
 	default:
-		return nil
+		return w.engine.Health()
 	}
 }
 
@@ -239,7 +239,7 @@ func (w *Worker) Info() messages.WorkerInfo {
 		Device: e.Device, Host: w.host, Port: w.port, PID: os.Getpid(), StartTime: w.startTime, Status: status,
 		Implementation: e.Implementation, Version: e.Version, SlotsUsed: s.SlotsUsed, TokensPerSecond: s.TokensPerSecond, Steps: s.Steps}
 	for _, m := range e.Models {
-		i.Models = append(i.Models, messages.ModelInfo{ID: m.ID, Loaded: m.Loaded, ContextLength: m.ContextLength, Slots: m.Slots})
+		i.Models = append(i.Models, messages.ModelInfo{ID: m.ID, Loaded: m.Loaded, ContextLength: m.ContextLength, Slots: m.Slots, Capabilities: m.Capabilities})
 		i.SlotsTotal += m.Slots
 	}
 	if len(e.Models) > 0 {

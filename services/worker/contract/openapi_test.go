@@ -217,7 +217,7 @@ func TestAnswersAreTheDocuments(t *testing.T) {
 	do(url, http.MethodGet, "/info", "")
 	do(url, http.MethodPost, "/v1/infer", sound)
 
-	url = ready(t, &enginetest.Fake{})
+	url = ready(t, &enginetest.Fake{Cached: 1})
 	for _, path := range []string{"/health", "/info", "/metrics"} {
 		do(url, http.MethodGet, path, "")
 	}

@@ -21,6 +21,10 @@ type Engine interface {
 	// Stats is cheap: it is read for every beat.
 	Stats() Stats
 
+	// Health is nil unless the engine has stopped making progress; then it says since when. It does
+	// not say whether a model is loaded.
+	Health() error
+
 	// Infer answers one request and returns when the answer is complete. It emits OpenAI-shaped
 	// JSON objects: for a streamed request chunks, the first of which is not emitted before the
 	// first token exists; else exactly one object, the whole answer. An error from emit, or the end
@@ -40,7 +44,7 @@ type Request struct {
 	ID string
 	// Model is the public name that becomes the "model" of every emitted object.
 	Model string
-	// Task is "chat" or "completion".
+	// Task is one of messages.Tasks. An engine that cannot do it says CodeBadRequest.
 	Task string
 	// Stream asks for chunks instead of one object. It wins over the body's own "stream".
 	Stream bool
@@ -54,6 +58,8 @@ type Request struct {
 type Usage struct {
 	PromptTokens     int
 	CompletionTokens int
+	// CachedTokens of the prompt were kept from an earlier request and not read again.
+	CachedTokens int
 }
 
 // Info describes what an engine serves.
@@ -76,6 +82,8 @@ type Model struct {
 	ContextLength int
 	// Slots is how many requests run at once.
 	Slots int
+	// Capabilities are messages.CanChat and its like; none where the engine does not know.
+	Capabilities []string
 }
 
 // Stats is the engine's load at one moment.

@@ -22,6 +22,8 @@ type Fake struct {
 	Slots, ContextLength int
 	// EndAfter ends every answer after so many tokens; 0 is never.
 	EndAfter int
+	// Cached is how many tokens of every prompt it says that it kept.
+	Cached int
 	// Gate, if not nil, gives one value for every token that may be made.
 	Gate <-chan struct{}
 	// LoadErr is what Load returns.
@@ -72,7 +74,7 @@ func (f *Fake) Info() engine.Info {
 	}
 	slots, contextLength := f.size()
 	return engine.Info{Implementation: "fake", Version: "v1", Device: "CPU", Models: []engine.Model{
-		{ID: name, Loaded: true, ContextLength: contextLength, Slots: slots},
+		{ID: name, Loaded: true, ContextLength: contextLength, Slots: slots, Capabilities: []string{messages.CanChat, messages.CanComplete}},
 	}}
 }
 
@@ -82,6 +84,9 @@ func (f *Fake) Stats() engine.Stats {
 	defer f.mu.Unlock()
 	return engine.Stats{SlotsUsed: f.used, Steps: f.steps.Load(), Tokens: f.tokens.Load()}
 }
+
+// Health is always nil.
+func (*Fake) Health() error { return nil }
 
 // Close ends what runs and waits for it.
 func (f *Fake) Close() error {
@@ -101,6 +106,9 @@ func (f *Fake) Infer(ctx context.Context, req engine.Request, emit func([]byte) 
 	if err != nil {
 		return engine.Usage{}, err
 	}
+	if p.Choices != 1 || p.Tools != nil || p.Logprobs || !p.Format.Free() || p.PromptTokens != nil {
+		return engine.Usage{}, messages.Errorf(messages.CodeBadRequest, "fake.infer", "the fake engine answers once, with words")
+	}
 	if err := f.enter(); err != nil {
 		return engine.Usage{}, err
 	}
@@ -112,6 +120,7 @@ func (f *Fake) Infer(ctx context.Context, req engine.Request, emit func([]byte) 
 	if _, n := f.size(); u.PromptTokens >= n {
 		return engine.Usage{}, messages.Errorf(messages.CodeContextFull, "fake.infer", "%d tokens are more than %d", u.PromptTokens, n)
 	}
+	u.CachedTokens = min(f.Cached, u.PromptTokens)
 	if req.Prefill != nil {
 		req.Prefill(u.PromptTokens, u.PromptTokens)
 	}
@@ -208,7 +217,7 @@ func (a *fakeAnswer) show(s string) error {
 		a.whole.WriteString(s)
 		return nil
 	}
-	if begin := a.writer.Begin(); !a.begun && begin != nil {
+	if begin := a.writer.Begin(0); !a.begun && begin != nil {
 		if err := a.emit(begin); err != nil {
 			return err
 		}
@@ -217,18 +226,20 @@ func (a *fakeAnswer) show(s string) error {
 	if s == "" {
 		return nil
 	}
-	return a.emit(a.writer.Text(s))
+	return a.emit(a.writer.Piece(0, completion.Piece{Content: s}))
 }
 
 func (a *fakeAnswer) finish(reason string, usage bool, u engine.Usage) error {
 	if err := a.show(a.text.End()); err != nil {
 		return err
 	}
+	counts := completion.Counts{Prompt: u.PromptTokens, Completion: u.CompletionTokens, Cached: u.CachedTokens}
 	if !a.stream {
-		return a.emit(a.writer.Whole(a.whole.String(), reason, u.PromptTokens, u.CompletionTokens))
+		whole := completion.Answer{Piece: completion.Piece{Content: a.whole.String()}, Reason: reason}
+		return a.emit(a.writer.Whole([]completion.Answer{whole}, counts))
 	}
-	if err := a.emit(a.writer.Finish(reason)); err != nil || !usage {
+	if err := a.emit(a.writer.Finish(0, reason)); err != nil || !usage {
 		return err
 	}
-	return a.emit(a.writer.Usage(u.PromptTokens, u.CompletionTokens))
+	return a.emit(a.writer.Usage(counts))
 }

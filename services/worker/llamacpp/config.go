@@ -3,10 +3,7 @@ package llamacpp
 import (
 	"log/slog"
 	"path/filepath"
-	"runtime"
 	"strings"
-
-	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"github.com/rbee-project/rbee/messages"
 )
@@ -16,6 +13,7 @@ const (
 	DefaultSlots         = 4
 	DefaultContextLength = 4096 // at most; a model trained on less gets that
 	MaxSlots             = 256  // llama.cpp's own limit on sequences
+	DefaultCacheBytes    = 1 << 30
 )
 
 // DeviceAuto lets llama.cpp use every GPU it finds, and the CPU where there is none.
@@ -32,6 +30,11 @@ type Config struct {
 	PublicName string
 	// Device is [DeviceAuto], or a name that [Devices] lists. Case does not matter; empty is auto.
 	Device string
+	// GPULayers is how many of the model's layers the GPUs get: a number, or "auto", which is also
+	// empty: as many as fit into what they have free.
+	GPULayers string
+	// Force loads a model although the sum of what it needs is more than there is.
+	Force bool
 	// Slots is how many requests run at once; 0 is [DefaultSlots].
 	Slots int
 	// ContextLength is in tokens per slot, prompt and answer together. 0 is what the model was
@@ -43,8 +46,24 @@ type Config struct {
 	// ContextShift lets an answer outgrow its slot: the older half of what the model sees is
 	// dropped and it goes on. Then only the model, max_tokens or a cancel ends an answer.
 	ContextShift bool
+	// CacheBytes is how much memory the contexts of chats that lost their slot may take, so that a
+	// chat that comes back need not be read again. 0 is [DefaultCacheBytes], negative is none.
+	CacheBytes int
+	// TemplatePath is a file with a chat template in Jinja, instead of the model's own.
+	TemplatePath string
+	// Pooling is how embeddings are made of a text's tokens: "mean", "cls", "last", or "rank" for
+	// scores. Empty is what the model says, and mean where it says nothing.
+	Pooling string
+	// LoRA are adapters that change the model's answers; all of them for every request.
+	LoRA []LoRA
 	// Log gets what llama.cpp prints, and our own lines. Nil is silent.
 	Log *slog.Logger
+}
+
+// LoRA is an adapter, a GGUF file, and how strongly it counts; 1 is as it was trained.
+type LoRA struct {
+	Path  string
+	Scale float32
 }
 
 // withDefaults checks cfg and fills in what does not need the model.
@@ -62,6 +81,21 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Threads < 0 || c.Threads > 512: // ggml asserts on more
 		return c, messages.Errorf(messages.CodeBadRequest, "llamacpp.new", "threads: must be between 1 and 512, is %d", c.Threads)
 	}
+	if _, ok := poolings[c.Pooling]; !ok && c.Pooling != "" {
+		return c, messages.Errorf(messages.CodeBadRequest, "llamacpp.new", "pooling: must be mean, cls, last or rank, is %.80q", c.Pooling)
+	}
+	for _, l := range c.LoRA {
+		if l.Path == "" || strings.IndexByte(l.Path, 0) >= 0 || !(l.Scale >= -100 && l.Scale <= 100) {
+			return c, messages.Errorf(messages.CodeBadRequest, "llamacpp.new", "lora: %.200q with scale %g is not usable", l.Path, l.Scale)
+		}
+	}
+	if _, err := ParseGPULayers(c.GPULayers); err != nil {
+		return c, err
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = DefaultCacheBytes
+	}
+	c.CacheBytes = max(c.CacheBytes, 0)
 	if c.PublicName == "" {
 		c.PublicName = strings.TrimSuffix(filepath.Base(c.ModelPath), ".gguf")
 	}
@@ -77,12 +111,12 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// threads leaves one physical core to everything else, and stays within what the system grants.
+// threads is how many the decode loop has llama.cpp use.
 func (c Config) threads() int32 {
 	if c.Threads > 0 {
 		return int32(c.Threads)
 	}
-	return max(1, min(llama.Threads()-1, int32(runtime.GOMAXPROCS(0))))
+	return int32(defaultThreads())
 }
 
 // contextPerSlot is the slot's context for a model trained on that many tokens (0: unknown).

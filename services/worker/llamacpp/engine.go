@@ -21,6 +21,7 @@ type Engine struct {
 	wake chan struct{} // holds one token when the loop has something to look at
 
 	steps, tokens atomic.Uint64
+	stepBegan     atomic.Int64 // Unix nanoseconds; 0 between steps
 
 	mu         sync.Mutex
 	phase      phase
@@ -29,8 +30,9 @@ type Engine struct {
 	info       engine.Info
 	session    *session // nil unless phase is ready
 	readers    sync.WaitGroup
-	used       []bool // by slot
-	arrivals   []arrival
+	taken      int // slots that requests have
+	arrivals   []*job
+	errands    []errand
 	rate       rate
 }
 
@@ -46,12 +48,6 @@ const (
 	closed
 )
 
-// arrival is a job that has a slot and waits for the loop to see it.
-type arrival struct {
-	slot int
-	job  *job
-}
-
 // New checks cfg and returns an Engine that has loaded nothing: no goroutine, no I/O.
 func New(cfg Config) (*Engine, error) {
 	cfg, err := cfg.withDefaults()
@@ -61,7 +57,6 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{
 		cfg:  cfg,
 		wake: make(chan struct{}, 1),
-		used: make([]bool, cfg.Slots),
 		info: engine.Info{Implementation: Implementation},
 	}, nil
 }
@@ -114,6 +109,7 @@ func (e *Engine) work(ctx context.Context, progress func(float64), loaded chan<-
 		return
 	}
 	newLoop(e, s).run()
+	e.stepBegan.Store(0)
 	e.readers.Wait()
 	s.close()
 }
@@ -137,7 +133,7 @@ func (e *Engine) open(s *session, version string) error {
 	e.phase, e.session = ready, s
 	e.info.Version, e.info.Device = version, s.place.name
 	e.info.Models = []engine.Model{{
-		ID: e.cfg.PublicName, Loaded: true, ContextLength: s.slotTokens, Slots: e.cfg.Slots,
+		ID: e.cfg.PublicName, Loaded: true, ContextLength: s.slotTokens, Slots: e.cfg.Slots, Capabilities: s.capabilities(),
 	}}
 	return nil
 }
@@ -156,11 +152,7 @@ func (e *Engine) Stats() engine.Stats {
 	st := engine.Stats{Steps: e.steps.Load(), Tokens: e.tokens.Load()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, u := range e.used {
-		if u {
-			st.SlotsUsed++
-		}
-	}
+	st.SlotsUsed = e.taken
 	if st.SlotsUsed > 0 {
 		st.TokensPerSecond = e.rate.perSecond(time.Now())
 	}
@@ -203,11 +195,30 @@ func (e *Engine) poke() {
 }
 
 // takeArrivals gives the loop what is new. open is false once the engine closes.
-func (e *Engine) takeArrivals() (arrivals []arrival, open bool) {
+func (e *Engine) takeArrivals() (arrivals []*job, errands []errand, open bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	arrivals, e.arrivals = e.arrivals, nil
-	return arrivals, e.phase != closed
+	arrivals, errands = e.arrivals, e.errands
+	e.arrivals, e.errands = nil, nil
+	return arrivals, errands, e.phase != closed
+}
+
+// stalledAfter is how long one step may take before the engine says that it makes no progress.
+const stalledAfter = time.Minute
+
+// Health is nil unless a step has taken a minute.
+func (e *Engine) Health() error { return e.healthAt(time.Now()) }
+
+func (e *Engine) healthAt(now time.Time) error {
+	began := e.stepBegan.Load()
+	if began == 0 {
+		return nil
+	}
+	if took := now.Sub(time.Unix(0, began)); took >= stalledAfter {
+		return messages.Errorf(messages.CodeStalled, "llamacpp.health", "llama.cpp makes no progress: one step has taken %s", took.Round(time.Second)).
+			WithHint("a smaller model, fewer threads than free cores, or a restart of the worker")
+	}
+	return nil
 }
 
 func errClosed() error {

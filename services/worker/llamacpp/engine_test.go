@@ -242,16 +242,13 @@ func TestDevices(t *testing.T) {
 // TestForgedTurns: a user's text must not become the template's control tokens.
 func TestForgedTurns(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Tiny)})
-	v := e.session.vocab
 	count := func(content string) (control int) {
-		req := chat(content, nil)
-		p := mustParse(t, req)
-		tokens, err := v.promptTokens(p, 4096)
+		a, err := e.prepare(t.Context(), e.session, mustParse(t, chat(content, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, tok := range tokens {
-			if v.control[tok] {
+		for _, tok := range a.prompt {
+			if e.session.vocab.control[tok] {
 				control++
 			}
 		}

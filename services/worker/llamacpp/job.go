@@ -7,15 +7,25 @@ import (
 	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"github.com/rbee-project/rbee/services/worker/completion"
+	"github.com/rbee-project/rbee/services/worker/grammar"
 )
 
-// job is one request on its way through the decode loop. The loop writes into its mailbox and never
+// job is one answer on its way through the decode loop. The loop writes into its mailbox and never
 // waits for the reader.
 type job struct {
-	params    completion.Params
-	prompt    []llama.Token
+	params *completion.Params
+	prompt []llama.Token
+	// seed is the answer's own: the choices of one request differ.
+	seed uint32
+	// rules bind the text, from its beginning or, with afterThought, from the end of the model's
+	// thinking on; nil: free.
+	rules        *grammar.Grammar
+	afterThought bool
+	// marks has the model's special tokens for calls of functions shown as text.
+	marks bool
+
 	cancelled atomic.Bool
-	ready     chan struct{} // holds one token when there is something to take
+	ready     chan struct{} // holds one token when there is something to take; the request's
 
 	mu   sync.Mutex
 	mail mail
@@ -23,41 +33,65 @@ type job struct {
 
 // mail is what happened since the reader last looked.
 type mail struct {
-	text   string
-	read   int // prompt tokens read so far
-	tokens int // answer tokens so far
-	ended  bool
-	reason string // why it ended well
-	err    error  // or why it did not
+	text     []byte
+	logprobs []completion.Logprob
+	read     int // prompt tokens read so far, with those that were kept
+	cached   int // prompt tokens that were kept
+	tokens   int // answer tokens so far
+	ended    bool
+	reason   string // why it ended well
+	err      error  // or why it did not
 }
 
-func newJob(p completion.Params, prompt []llama.Token) *job {
-	return &job{params: p, prompt: prompt, ready: make(chan struct{}, 1)}
-}
-
-// put changes the mailbox and tells the reader.
-func (j *job) put(change func(*mail)) {
-	j.mu.Lock()
-	change(&j.mail)
-	j.mu.Unlock()
+// tell has the reader look.
+func (j *job) tell() {
 	select {
 	case j.ready <- struct{}{}:
 	default:
 	}
 }
 
-// take empties the mailbox; the counts stay.
-func (j *job) take() mail {
+// take empties the mailbox into m, whose text's room is used again; the counts stay.
+func (j *job) take(m *mail) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	m := j.mail
-	j.mail.text = ""
-	return m
+	room := m.text[:0]
+	*m = j.mail
+	j.mail.text, j.mail.logprobs = room, nil
 }
 
-// wait returns when the job has ended.
-func (j *job) wait() {
-	for !j.take().ended {
-		<-j.ready
+// putRead says how far the prompt is.
+func (j *job) putRead(read int) {
+	j.mu.Lock()
+	j.mail.read = read
+	j.mu.Unlock()
+	j.tell()
+}
+
+// putCached says how much of the prompt need not be read.
+func (j *job) putCached(n int) {
+	j.mu.Lock()
+	j.mail.cached, j.mail.read = n, n
+	j.mu.Unlock()
+}
+
+// putToken adds a token: its text goes through to, which holds back what may not be shown yet.
+func (j *job) putToken(to *completion.Text, piece string, made int, lp *completion.Logprob) {
+	j.mu.Lock()
+	j.mail.text = to.Append(j.mail.text, piece)
+	if lp != nil {
+		j.mail.logprobs = append(j.mail.logprobs, *lp)
 	}
+	j.mail.tokens = made
+	j.mu.Unlock()
+	j.tell()
+}
+
+// putEnd says that the answer is complete, or why it is not.
+func (j *job) putEnd(rest, reason string, err error) {
+	j.mu.Lock()
+	j.mail.text = append(j.mail.text, rest...)
+	j.mail.ended, j.mail.reason, j.mail.err = true, reason, err
+	j.mu.Unlock()
+	j.tell()
 }

@@ -3,6 +3,7 @@ package llamacpp
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -45,10 +46,18 @@ func loadLibrary(dir string) (version string, err error) {
 	if err := os.Setenv("GGML_NO_BACKTRACE", "1"); err != nil {
 		return "", noEngine(dir, err)
 	}
+	if runtime.GOOS == "windows" { // where a library's own libraries are not looked for beside it
+		if err := os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+			return "", noEngine(dir, err)
+		}
+	}
 	if err := llama.Load(dir); err != nil {
 		return "", noEngine(dir, err)
 	}
 	library.version = readVersion(dir)
+	if err := checkRelease(library.version, dir); err != nil {
+		return "", err
+	}
 	captureLog()
 	llama.Init()
 	if llama.GGMLBackendDeviceCount() == 0 {

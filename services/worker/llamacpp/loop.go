@@ -1,13 +1,11 @@
 package llamacpp
 
 import (
-	"errors"
 	"time"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"github.com/rbee-project/rbee/messages"
-	"github.com/rbee-project/rbee/services/worker/completion"
 )
 
 // loop decodes for all slots of an engine. It is one goroutine; nothing in it is locked.
@@ -15,76 +13,109 @@ type loop struct {
 	engine  *Engine
 	session *session
 	slots   []slot
-	demands []demand
-}
+	saved   savedStates
+	errands []errand
+	clock   uint64 // counts jobs
+	copying bool   // llama.cpp will copy contexts with the next decode
 
-// slot is one sequence of the context, and the job that it works on.
-type slot struct {
-	job     *job // nil: free
-	sampler llama.Sampler
-	text    *completion.Text
-	read    int         // prompt tokens read
-	used    int         // cells in the context
-	made    int         // answer tokens
-	next    llama.Token // to be decoded, once the prompt is read
-	output  int32       // where in the batch the wanted logits are; -1: none
+	pace       pace
+	demands    []demand
+	shares     []int
+	holdings   []holding
+	candidates []llama.TokenData // for [loop.sample]; as large as the vocabulary, once it is needed
 }
 
 func newLoop(e *Engine, s *session) *loop {
-	return &loop{engine: e, session: s, slots: make([]slot, e.cfg.Slots), demands: make([]demand, e.cfg.Slots)}
+	n := e.cfg.Slots
+	l := &loop{
+		engine: e, session: s, slots: make([]slot, n), saved: savedStates{limit: e.cfg.CacheBytes},
+		demands: make([]demand, n), shares: make([]int, n), holdings: make([]holding, n),
+	}
+	for i := range l.slots {
+		l.slots[i] = slot{cells: make([]llama.Token, 0, s.slotTokens), follow: -1}
+	}
+	return l
 }
 
 // run decodes until the engine closes. While there is nothing to do it blocks.
 func (l *loop) run() {
 	for {
-		arrivals, open := l.engine.takeArrivals()
-		for _, a := range arrivals {
-			l.begin(a.slot, a.job)
+		arrivals, errands, open := l.engine.takeArrivals()
+		for _, j := range arrivals {
+			l.begin(j)
 		}
+		l.errands = append(l.errands, errands...)
 		if !open {
 			l.endAll(errClosed())
+			for _, e := range l.errands {
+				e.end(errClosed())
+			}
 			return
 		}
-		busy := false
-		for i := range l.slots {
-			if j := l.slots[i].job; j != nil && j.cancelled.Load() {
-				l.end(i, "", messages.Errorf(messages.CodeCancelled, "llamacpp.infer", "cancelled"))
-			}
-			busy = busy || l.slots[i].job != nil
-		}
-		if !busy {
+		l.endCancelled()
+		if len(l.errands) == 0 && !l.busy() {
 			<-l.engine.wake
 			continue
 		}
-		l.step()
+		l.engine.stepBegan.Store(time.Now().UnixNano())
+		l.runErrand()
+		if l.busy() {
+			l.step()
+		}
+		l.engine.stepBegan.Store(0)
 	}
 }
 
-func (l *loop) begin(i int, j *job) {
-	l.slots[i] = slot{job: j, text: completion.NewText(j.params.Stops)}
-	if err := l.session.clearSlot(i); err != nil {
-		l.end(i, "", err)
+// runErrand does one piece of the errand that waits for longest, which then waits behind the others.
+func (l *loop) runErrand() {
+	if len(l.errands) == 0 {
 		return
 	}
-	l.slots[i].sampler = newSampler(j.params, len(l.session.vocab.pieces))
+	e := l.errands[0]
+	l.errands = l.errands[1:]
+	if more := e.advance(l.session); more {
+		l.errands = append(l.errands, e)
+	}
+	l.engine.steps.Add(1)
+}
+
+func (l *loop) busy() bool {
+	for i := range l.slots {
+		if l.slots[i].job != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loop) endCancelled() {
+	for i := range l.slots {
+		if j := l.slots[i].job; j != nil && j.cancelled.Load() {
+			l.end(i, "", messages.Errorf(messages.CodeCancelled, "llamacpp.infer", "cancelled"))
+		}
+	}
 }
 
 // end frees the slot, then tells the job: whoever sees its answer complete finds a free slot.
 func (l *loop) end(i int, reason string, err error) {
 	s := &l.slots[i]
-	llama.SamplerFree(s.sampler)
 	j, rest := s.job, ""
 	if err == nil {
 		rest = s.text.End()
 	}
-	*s = slot{}
-	l.engine.release(i)
-	j.put(func(m *mail) { m.text, m.ended, m.reason, m.err = m.text+rest, true, reason, err })
+	s.finish()
+	for k := range l.slots {
+		if l.slots[k].follow == i {
+			l.join(k)
+		}
+	}
+	j.putEnd(rest, reason, err)
 }
 
 func (l *loop) endAll(err error) {
 	for i := range l.slots {
 		if l.slots[i].job != nil {
+			l.slots[i].follow = -1
 			l.end(i, "", err)
 		}
 	}
@@ -92,109 +123,83 @@ func (l *loop) endAll(err error) {
 
 // step is one decode: a token for every slot that answers, a piece of the prompt for the others.
 func (l *loop) step() {
-	for i, s := range l.slots {
-		l.demands[i] = demand{}
-		if s.job != nil {
-			left := len(s.job.prompt) - s.read
-			l.demands[i] = demand{prompt: left, decoding: left == 0}
-		}
-	}
-	share := planStep(l.demands, l.session.stepTokens, chunkTokens)
-	err := l.fill(share)
-	if err == nil {
-		err = l.session.decode()
-	}
-	l.engine.steps.Add(1)
-	if err != nil {
-		l.engine.cfg.Log.Error("decode failed", keyError, err)
-		l.endAll(messages.Errorf(messages.CodeInternal, "llamacpp.decode", "decode failed: %w", err))
+	decoding := l.demand()
+	prompt := planStep(l.demands, l.session.stepTokens, l.pace.chunk(decoding), l.shares)
+	if !l.fill() {
+		l.fail(messages.Errorf(messages.CodeInternal, "llamacpp.decode", "a batch would outgrow its bounds"))
 		return
 	}
+	if l.session.batch.len() == 0 { // nobody is left to be waited for
+		l.joinAll()
+		return
+	}
+	began := time.Now()
+	err := l.session.decode()
+	now := time.Now()
+	l.engine.steps.Add(1)
+	if err != nil {
+		l.fail(messages.Errorf(messages.CodeInternal, "llamacpp.decode", "decode failed: %w", err))
+		return
+	}
+	l.pace.took(now.Sub(began), prompt)
 	made := 0
-	for i, n := range share {
+	l.copying = false
+	for i := range l.slots {
+		l.slots[i].copied = false
+	}
+	for i, n := range l.shares {
 		if n > 0 && l.advance(i, n) {
 			made++
 		}
 	}
-	l.engine.count(time.Now(), made)
+	l.engine.count(now, made)
 }
 
-// fill puts every slot's share into the batch.
-func (l *loop) fill(share []int) error {
-	position := int32(0)
-	for i, n := range share {
+// fail ends every job. What the slots hold is not known any more.
+func (l *loop) fail(err error) {
+	l.engine.cfg.Log.Error("decode failed", keyError, err)
+	l.session.batch.clear()
+	l.copying = false
+	for i := range l.slots {
+		l.slots[i].cells, l.slots[i].copied = l.slots[i].cells[:0], false
+	}
+	l.endAll(err)
+}
+
+// demand says what the slots could do, and whether one of them decodes.
+func (l *loop) demand() (decoding bool) {
+	for i := range l.slots {
+		s := &l.slots[i]
+		l.demands[i] = demand{}
+		if s.job == nil || s.follow >= 0 {
+			continue
+		}
+		left := len(s.job.prompt) - s.read
+		l.demands[i] = demand{prompt: left, decoding: left == 0}
+		decoding = decoding || left == 0
+	}
+	return decoding
+}
+
+// fill puts every slot's share into the batch. It reports whether all of it was in bounds.
+func (l *loop) fill() bool {
+	l.session.batch.clear()
+	for i, n := range l.shares {
 		s := &l.slots[i]
 		s.output = -1
 		for k := range n {
 			t, wanted := s.next, true
-			if s.read < len(s.job.prompt) {
+			if s.reading() {
 				t = s.job.prompt[s.read+k]
 				wanted = s.read+k == len(s.job.prompt)-1 && s.job.params.MaxTokens != 0
 			}
-			if err := l.session.add(i, s.used+k, t, wanted); err != nil {
-				_ = l.session.batch.Clear() // cannot fail
-				return err
-			}
 			if wanted {
-				s.output = position
+				s.output = int32(l.session.batch.len())
 			}
-			position++
+			if !l.session.add(i, len(s.cells)+k, t, wanted) {
+				return false
+			}
 		}
-	}
-	return nil
-}
-
-// advance takes the step's result for a slot that had n tokens in it. It reports whether the answer
-// has grown.
-func (l *loop) advance(i, n int) bool {
-	s := &l.slots[i]
-	s.used += n
-	if s.read < len(s.job.prompt) {
-		s.read += n
-		s.job.put(func(m *mail) { m.read = s.read })
-		if s.read < len(s.job.prompt) {
-			return false
-		}
-	}
-	if s.output < 0 { // max_tokens is 0
-		l.end(i, completion.FinishLength, nil)
-		return false
-	}
-	return l.accept(i, llama.SamplerSample(s.sampler, l.session.ctx, s.output))
-}
-
-// accept adds a token to the slot's answer. It reports whether there was one to add.
-func (l *loop) accept(i int, t llama.Token) bool {
-	s, v := &l.slots[i], l.session.vocab
-	if t < 0 || int(t) >= len(v.pieces) {
-		l.end(i, "", messages.Errorf(messages.CodeInternal, "llamacpp.sample", "sampled token: %w", errors.New("not in the vocabulary")))
-		return false
-	}
-	if v.ends[t] {
-		l.end(i, completion.FinishStop, nil)
-		return false
-	}
-	s.made, s.next = s.made+1, t
-	text := s.text.Add(v.pieces[t])
-	s.job.put(func(m *mail) { m.text, m.tokens = m.text+text, s.made })
-	switch {
-	case s.text.Stopped():
-		l.end(i, completion.FinishStop, nil)
-	case s.made == s.job.params.MaxTokens:
-		l.end(i, completion.FinishLength, nil)
-	case !l.makeRoom(s, i):
-		l.end(i, completion.FinishLength, nil)
 	}
 	return true
-}
-
-// makeRoom reports whether the slot's next token still fits into its context.
-func (l *loop) makeRoom(s *slot, i int) bool {
-	if !l.session.shifts {
-		return s.used+1 < l.session.slotTokens // prompt and answer together fill the slot, not more
-	}
-	if s.used >= l.session.slotTokens {
-		s.used = l.session.shiftSlot(i, s.used)
-	}
-	return s.used < l.session.slotTokens
 }

@@ -9,11 +9,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rbee-project/rbee/gguf/bees"
+	"github.com/rbee-project/rbee/services/worker/chattemplate"
 	"github.com/rbee-project/rbee/services/worker/completion"
 	"github.com/rbee-project/rbee/services/worker/engine"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	chattemplate.Main()
+	goleak.VerifyTestMain(m)
+}
 
 // libDir is the folder with llama.cpp's libraries.
 func libDir(t testing.TB) string {

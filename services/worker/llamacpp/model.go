@@ -82,22 +82,22 @@ func inOrder(ctx context.Context, progress func(float64)) func(float64) bool {
 	}
 }
 
-// checkFile reads the header: llama.cpp must not meet a file that is none, and says less about why.
-// It reports whether every weight is F32.
-func checkFile(path string) (allF32 bool, err error) {
+// checkFile reads what comes before the weights: llama.cpp dies of some files that are no models, and
+// says less about why of others. The header is nil for a file that is newer than our reader.
+func checkFile(path string) (*gguf.Header, error) {
 	if info, err := os.Stat(path); err != nil {
-		return false, badModel(path, err)
+		return nil, badModel(path, err)
 	} else if !info.Mode().IsRegular() {
-		return false, badModel(path, errors.New("not a file"))
+		return nil, badModel(path, errors.New("not a file"))
 	}
-	h, err := gguf.OpenHeader(path)
+	h, err := gguf.OpenModel(path)
 	switch {
 	case err == nil:
-		return h.AllF32(), nil
-	case errors.Is(err, gguf.ErrTensorType), errors.Is(err, gguf.ErrBounds):
-		return false, nil // newer than our reader; llama.cpp may know it
+		return h, nil
+	case errors.Is(err, gguf.ErrTensorType):
+		return nil, nil // llama.cpp may know it, and refuses well what it does not
 	default:
-		return false, badModel(path, err)
+		return nil, badModel(path, err)
 	}
 }
 

@@ -24,7 +24,8 @@ func TestPlanStep(t *testing.T) {
 		"no room for prompts":          {[]demand{reads(9000), answers}, 1, 256, []int{0, 1}},
 		"more readers than room":       {[]demand{reads(5), reads(5), reads(5)}, 2, 256, []int{1, 1, 0}},
 	} {
-		if got := planStep(tc.slots, tc.room, tc.chunk); !slices.Equal(got, tc.want) {
+		got := make([]int, len(tc.slots))
+		if planStep(tc.slots, tc.room, tc.chunk, got); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}
@@ -46,7 +47,8 @@ func TestPlanKeepsItsPromises(t *testing.T) {
 			}
 		}
 		room, chunk := len(slots)+r.IntN(300), 1+r.IntN(300)
-		share, answers, read := planStep(slots, room, chunk), 0, 0
+		share, answers, read := make([]int, len(slots)), 0, 0
+		told := planStep(slots, room, chunk, share)
 		for i, n := range share {
 			switch {
 			case slots[i].decoding && n != 1:
@@ -59,7 +61,7 @@ func TestPlanKeepsItsPromises(t *testing.T) {
 				read += n
 			}
 		}
-		if read != min(wanted, chunk, room-answers) {
+		if read != told || read != min(wanted, chunk, room-answers) {
 			t.Fatalf("%v with room %d and chunk %d reads %d: %v", slots, room, chunk, read, share)
 		}
 	}

@@ -1,38 +1,19 @@
 package llamacpp
 
 import (
-	"crypto/rand"
+	"context"
+	"encoding/json"
 	"fmt"
-	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/worker/chattemplate"
 	"github.com/rbee-project/rbee/services/worker/completion"
+	"github.com/rbee-project/rbee/services/worker/toolcall"
 )
-
-// maxPromptBytes keeps every length far away from C's int.
-const maxPromptBytes = 64 << 20
-
-// promptTokens makes the tokens that the model reads for p, if they can be fewer than room.
-func (v *vocabulary) promptTokens(p completion.Params, room int) ([]llama.Token, error) {
-	size := len(p.Prompt)
-	for _, m := range p.Messages {
-		size += len(m.Content)
-	}
-	// Cutting up megabytes only to refuse them would keep a slot for seconds.
-	if n := v.atLeast(size); n >= room {
-		return nil, contextFull(fmt.Sprintf("at least %d tokens", n), room)
-	}
-	if size > maxPromptBytes {
-		return nil, contextFull(fmt.Sprintf("more than %d bytes", maxPromptBytes), room)
-	}
-	if len(p.Messages) > 0 {
-		return v.checked(v.chatTokens(p.Messages), room)
-	}
-	return v.checked(v.tokens(p.Prompt, true, true), room)
-}
 
 // contextFull says that a prompt of that size leaves no room for an answer.
 func contextFull(size string, room int) error {
@@ -56,98 +37,132 @@ func (v *vocabulary) checked(tokens []llama.Token, room int) ([]llama.Token, err
 	return []llama.Token{v.bos}, nil
 }
 
-// chatTokens writes the chat by the model's template and cuts it up. Text in a message never becomes
-// a control token: a message that tries is cut up apart from the template's own text.
-func (v *vocabulary) chatTokens(chat []completion.Message) []llama.Token {
-	forged := false
-	for _, m := range chat {
-		forged = forged || v.forgesControl(m.Content)
-	}
-	if !forged {
-		return v.tokens(applyTemplate(v.template, chat), true, true)
-	}
-	// Write the template around marks, then put the contents in the places of the marks.
-	nonce := rand.Text()
-	marked := make([]completion.Message, len(chat))
-	for i, m := range chat {
-		marked[i] = completion.Message{Role: m.Role, Content: fmt.Sprintf("%s.%d;", nonce, i)}
-	}
-	rest := applyTemplate(v.template, marked)
-	var out []llama.Token
-	for i, m := range chat {
-		before, after, found := strings.Cut(rest, marked[i].Content)
-		if !found {
-			continue // the template leaves this message out
+// given are a client's tokens. Those that are none of the model's are refused: llama.cpp asserts on
+// them.
+func (v *vocabulary) given(field string, tokens []int32) ([]llama.Token, error) {
+	out := make([]llama.Token, len(tokens))
+	for i, t := range tokens {
+		if t < 0 || int(t) >= len(v.pieces) {
+			return nil, cannot("%s[%d]: %d is no token of this model, which has %d", field, i, t, len(v.pieces))
 		}
-		out = append(out, v.tokens(before, len(out) == 0, true)...)
-		out = append(out, v.tokens(m.Content, false, false)...)
-		rest = after
+		out[i] = llama.Token(t)
 	}
-	return append(out, v.tokens(rest, len(out) == 0, true)...)
+	return out, nil
 }
 
-// forgesControl says whether text, cut up as the template is, has a control token.
-func (v *vocabulary) forgesControl(text string) bool {
-	suspect := false
-	for i := 0; i < len(text) && !suspect; i++ {
-		suspect = v.controlStart[text[i]]
+func (v *vocabulary) checkBias(bias []completion.Bias) error {
+	for _, b := range bias {
+		if b.Token < 0 || int(b.Token) >= len(v.pieces) {
+			return cannot("logit_bias: %d is no token of this model, which has %d", b.Token, len(v.pieces))
+		}
 	}
-	if !suspect {
-		return false
+	return nil
+}
+
+// chatTokens writes the chat by the model's template and cuts it up. A client's text never becomes a
+// control token: the template's parts say which text is a client's that tries.
+func (a *assignment) chatTokens(ctx context.Context, s *session) ([]llama.Token, error) {
+	if s.template == nil {
+		return nil, messages.AsError(s.templateErr, "llamacpp.prompt")
 	}
-	for _, t := range llama.Tokenize(v.handle, text, false, true) {
-		if t >= 0 && int(t) < len(v.control) && v.control[t] {
+	in := chattemplate.Input{AddGenerationPrompt: true, Extra: map[string]json.RawMessage{}}
+	for _, m := range a.params.Messages {
+		in.Messages = append(in.Messages, templateMessage(m))
+	}
+	for name, value := range a.params.TemplateArgs {
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return nil, cannot("chat_template_kwargs.%s: %w", name, err)
+		}
+		in.Extra[name] = raw
+	}
+	caps := s.template.Caps()
+	if err := a.setTools(&in, caps); err != nil {
+		return nil, err
+	}
+	parts, err := s.template.Render(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	a.setParser(parts, caps)
+	var out []llama.Token
+	for _, p := range parts {
+		out = append(out, s.vocab.tokens(p.Text, len(out) == 0 && !p.Literal, !p.Literal)...)
+	}
+	return out, nil
+}
+
+// setTools has the template write the functions that the chat offers.
+func (a *assignment) setTools(in *chattemplate.Input, caps chattemplate.Caps) error {
+	if len(a.params.Tools) == 0 || a.params.ToolChoice.Mode == completion.ToolsNone {
+		a.params.Tools = nil
+		return nil
+	}
+	if !caps.Tools || !knownFormat(caps.Format) {
+		return cannot("tools: this model's chat template has no tools that are understood").
+			WithHint("use a model that was trained to call functions; GET /info lists what a model can do")
+	}
+	for _, t := range a.params.Tools {
+		in.Tools = append(in.Tools, t.Raw)
+	}
+	return nil
+}
+
+// formats are the ways to call a function that are understood.
+var formats = []toolcall.Format{toolcall.Hermes, toolcall.Llama3, toolcall.Mistral, toolcall.DeepSeek}
+
+func knownFormat(name string) bool { return slices.Contains(formats, toolcall.Format(name)) }
+
+// isMark says whether a special token's text is part of how models call functions, or think.
+func isMark(text string) bool {
+	for _, f := range formats {
+		if slices.Contains(f.Markers(), text) {
 			return true
 		}
 	}
-	return false
+	return text == "<think>" || text == thoughtEnd
 }
 
-// applyTemplate writes a chat, with the assistant's turn opened. llama.cpp knows the usual templates
-// by their looks; where it does not, or the model has none, it is ChatML.
-func applyTemplate(template string, chat []completion.Message) string {
-	if template != "" {
-		if text, ok := renderTemplate(template, chat); ok {
-			return text
+// setParser says how the answer to the rendered prompt is split.
+func (a *assignment) setParser(parts []chattemplate.Part, caps chattemplate.Caps) {
+	if len(a.params.Tools) == 0 && !caps.Reasoning {
+		return
+	}
+	o := &toolcall.Options{Reasoning: caps.Reasoning}
+	if len(a.params.Tools) > 0 {
+		o.Format = toolcall.Format(caps.Format)
+		for _, t := range a.params.Tools {
+			o.Tools = append(o.Tools, t.Name)
 		}
 	}
-	text, ok := renderTemplate("chatml", chat)
-	if !ok {
-		return chatML(chat)
+	if n := len(parts); n > 0 && caps.Reasoning && !parts[n-1].Literal {
+		o.InThinking = strings.HasSuffix(strings.TrimRight(parts[n-1].Text, " \n"), "<think>")
 	}
-	return text
+	a.parse, a.afterThought = o, o.InThinking
 }
 
-func renderTemplate(template string, chat []completion.Message) (string, bool) {
-	in := make([]llama.ChatMessage, len(chat))
-	size := 512
-	for i, m := range chat {
-		in[i] = llama.NewChatMessage(m.Role, m.Content)
-		if in[i].Role == nil || in[i].Content == nil {
-			return "", false // a NUL; the parser refuses those
-		}
-		size += len(m.Role) + len(m.Content) + 64
+// templateMessage is a turn as templates want it.
+func templateMessage(m completion.Message) json.RawMessage {
+	type function struct {
+		Name      string `json:"name"`
+		Arguments string `json:"arguments"`
 	}
-	for range 2 {
-		buf := make([]byte, size)
-		n := llama.ChatApplyTemplate(template, in, true, buf)
-		runtime.KeepAlive(in)
-		if n <= 0 {
-			return "", false
-		}
-		if int(n) <= len(buf) {
-			return string(buf[:n]), true
-		}
-		size = int(n)
+	type call struct {
+		ID       string   `json:"id,omitempty"`
+		Type     string   `json:"type"`
+		Function function `json:"function"`
 	}
-	return "", false
-}
-
-func chatML(chat []completion.Message) string {
-	var b strings.Builder
-	for _, m := range chat {
-		fmt.Fprintf(&b, "<|im_start|>%s\n%s<|im_end|>\n", m.Role, m.Content)
+	out := struct {
+		Role       string `json:"role"`
+		Content    string `json:"content"`
+		Reasoning  string `json:"reasoning_content,omitempty"`
+		Name       string `json:"name,omitempty"`
+		ToolCallID string `json:"tool_call_id,omitempty"`
+		ToolCalls  []call `json:"tool_calls,omitempty"`
+	}{Role: m.Role, Content: m.Content, Reasoning: m.Reasoning, Name: m.Name, ToolCallID: m.ToolCallID}
+	for _, c := range m.ToolCalls {
+		out.ToolCalls = append(out.ToolCalls, call{c.ID, "function", function{c.Name, c.Arguments}})
 	}
-	b.WriteString("<|im_start|>assistant\n")
-	return b.String()
+	raw, _ := json.Marshal(out) // strings cannot fail
+	return raw
 }

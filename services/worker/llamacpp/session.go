@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
 
+	"github.com/rbee-project/rbee/gguf"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/worker/chattemplate"
 )
 
 // session is a loaded model with memory for its slots. Only the decode loop uses it, except for the
@@ -18,16 +22,27 @@ type session struct {
 	// slotTokens is the context of one slot; stepTokens is the most that one decode may get.
 	slotTokens, stepTokens int
 	shifts                 bool
+	allF32                 bool // all weights, and so all that is computed
+	// template writes chats; nil if the model's own is not usable, and templateErr says why.
+	template    *chattemplate.Renderer
+	templateErr error
+	// Of a text's vector: how it is made, its values, and the most tokens of the text.
+	pooling                  llama.PoolingType
+	vectorSize, vectorTokens int
 
 	model  llama.Model
-	ctx    llama.Context
+	ctx    llama.Context // 0 for a model that makes vectors only
+	lora   []llama.AdapterLora
+	scales []float32
 	memory llama.Memory
-	batch  llama.Batch
+	batch  *batch
+	// vectors is the context for embeddings and reranking; made when it is first needed.
+	vectors *vectors
 }
 
 // openSession loads the library and the model and makes room for the slots.
 func openSession(ctx context.Context, cfg Config, progress func(float64)) (*session, string, error) {
-	allF32, err := checkFile(cfg.ModelPath)
+	header, err := checkFile(cfg.ModelPath)
 	if err != nil {
 		return nil, "", err
 	}
@@ -39,7 +54,7 @@ func openSession(ctx context.Context, cfg Config, progress func(float64)) (*sess
 	if err != nil {
 		return nil, "", err
 	}
-	at, err := choosePlace(devices, cfg.Device)
+	at, err := placeFor(devices, header, cfg)
 	if err != nil {
 		return nil, "", err
 	}
@@ -48,8 +63,8 @@ func openSession(ctx context.Context, cfg Config, progress func(float64)) (*sess
 	if err != nil {
 		return nil, "", err
 	}
-	s := &session{place: at, model: model}
-	if err := s.prepare(ctx, cfg, allF32); err != nil {
+	s := &session{place: at, model: model, allF32: header != nil && header.AllF32()}
+	if err := s.prepare(ctx, cfg); err != nil {
 		s.close()
 		return nil, "", err
 	}
@@ -57,8 +72,31 @@ func openSession(ctx context.Context, cfg Config, progress func(float64)) (*sess
 	return s, version, nil
 }
 
+// placeFor is the device that cfg names, with as many layers as cfg says. It refuses a model that does
+// not fit, unless cfg insists.
+func placeFor(devices []Device, header *gguf.Header, cfg Config) (place, error) {
+	at, err := choosePlace(devices, cfg.Device)
+	if err != nil {
+		return at, err
+	}
+	layers, err := ParseGPULayers(cfg.GPULayers)
+	if err != nil {
+		return at, err
+	}
+	trained := 0
+	if header != nil {
+		trained = header.ContextLength
+	}
+	at, err = at.fit(devices, header, layers, cfg.contextPerSlot(trained), cfg.Slots, chunkTokens+cfg.Slots)
+	if err != nil && cfg.Force {
+		cfg.Log.Warn("the model may not fit, and is loaded all the same", keyError, err)
+		err = nil
+	}
+	return at, err
+}
+
 // prepare makes what a loaded model needs to decode.
-func (s *session) prepare(ctx context.Context, cfg Config, allF32 bool) (err error) {
+func (s *session) prepare(ctx context.Context, cfg Config) (err error) {
 	if err := checkKind(cfg.ModelPath, s.model); err != nil {
 		return err
 	}
@@ -66,8 +104,33 @@ func (s *session) prepare(ctx context.Context, cfg Config, allF32 bool) (err err
 	if len(s.vocab.pieces) == 0 {
 		return badModel(cfg.ModelPath, errors.New("it has no vocabulary"))
 	}
+	if err := s.openAdapters(cfg); err != nil {
+		return err
+	}
+	s.describeVectors(cfg)
+	if !encodes(s.model) {
+		if err := s.openContext(cfg); err != nil {
+			return err
+		}
+	}
+	if s.ctx == 0 { // no other use: make the context now, while its lack of memory is a failed load
+		v, err := s.openVectors(cfg)
+		if err != nil {
+			return err
+		}
+		s.slotTokens = v.tokens
+		return ctx.Err()
+	}
+	if err := s.openTemplate(ctx, cfg); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// openContext makes room for the slots.
+func (s *session) openContext(cfg Config) (err error) {
 	s.slotTokens = cfg.contextPerSlot(int(llama.ModelNCtxTrain(s.model)))
-	if s.ctx, err = llama.InitFromModel(s.model, contextParams(cfg, s.slotTokens, allF32)); err != nil {
+	if s.ctx, err = llama.InitFromModel(s.model, contextParams(cfg, s.slotTokens, s.allF32)); err != nil {
 		return noMemory(cfg.ModelPath, fmt.Sprintf("no room for %d slots of %d tokens (%s)", cfg.Slots, s.slotTokens, lastLibError()))
 	}
 	if s.memory, err = llama.GetMemory(s.ctx); err != nil || s.memory == 0 {
@@ -83,8 +146,56 @@ func (s *session) prepare(ctx context.Context, cfg Config, allF32 bool) (err err
 		cfg.Log.Warn("this model's context cannot shift: answers end when it is full", keyModel, cfg.PublicName)
 		s.shifts = false
 	}
-	s.batch = llama.BatchInit(int32(s.stepTokens), 0, 1)
-	return ctx.Err()
+	s.adapt(s.ctx)
+	if s.batch, err = newBatch(s.stepTokens); err != nil {
+		return noMemory(cfg.ModelPath, err.Error())
+	}
+	return nil
+}
+
+// openTemplate starts the renderer of the model's chat template, or of the file that replaces it. A
+// model whose own template is broken still completes text, so that is no failed load.
+func (s *session) openTemplate(ctx context.Context, cfg Config) error {
+	source := s.vocab.template
+	if cfg.TemplatePath != "" {
+		text, err := readTemplate(cfg.TemplatePath)
+		if err != nil {
+			return err
+		}
+		source = text
+	}
+	if source == "" {
+		cfg.Log.Info("the model has no chat template: ChatML is used", keyModel, cfg.PublicName)
+		source = chattemplate.Builtin("chatml")
+	}
+	s.template, s.templateErr = chattemplate.New(ctx, source, chattemplate.Options{
+		BOS: s.vocab.text(s.vocab.bos), EOS: s.vocab.text(s.vocab.eos), Control: s.vocab.controls,
+	})
+	if s.templateErr == nil {
+		return nil
+	}
+	if cfg.TemplatePath != "" {
+		return s.templateErr
+	}
+	cfg.Log.Warn("the model's chat template is not usable: chats are refused", keyModel, cfg.PublicName, keyError, s.templateErr)
+	e := messages.AsError(s.templateErr, "llamacpp.load")
+	s.templateErr = messages.Errorf(messages.CodeBadRequest, e.Op, "this model cannot chat: %s", e.Message).
+		WithHint("start the worker with --chat-template FILE, or use /v1/completions")
+	return nil
+}
+
+// readTemplate reads a file of at most [chattemplate.MaxSource].
+func readTemplate(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", messages.Errorf(messages.CodeBadRequest, "llamacpp.load", "chat template: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, chattemplate.MaxSource+1))
+	if err != nil || len(b) > chattemplate.MaxSource {
+		return "", messages.Errorf(messages.CodeBadRequest, "llamacpp.load", "chat template: %s is no file of at most %d bytes", path, chattemplate.MaxSource)
+	}
+	return string(b), nil
 }
 
 // contextParams gives every slot memory of its own. A model whose weights are all F32 is computed in
@@ -107,60 +218,38 @@ func contextParams(cfg Config, slotTokens int, allF32 bool) llama.ContextParams 
 	return p
 }
 
-// clearSlot forgets what the slot's last request left behind. Every request begins with it.
-func (s *session) clearSlot(slot int) error {
-	ok, err := llama.MemorySeqRm(s.memory, llama.SeqId(slot), -1, -1)
-	if err == nil && !ok {
-		err = errors.New("llama.cpp keeps the old cells")
-	}
-	if err != nil {
-		return messages.Errorf(messages.CodeInternal, "llamacpp.clear", "slot %d cannot be cleared: %w", slot, err)
-	}
-	return nil
-}
-
-// shiftSlot drops the older half of a full slot, but not its first token, which models lean on. It
-// returns how many tokens the slot has now.
-func (s *session) shiftSlot(slot, used int) int {
-	const keep = 1
-	drop := (used - keep) / 2
-	if drop < 1 {
-		return used
-	}
-	id := llama.SeqId(slot)
-	if ok, err := llama.MemorySeqRm(s.memory, id, keep, llama.Pos(keep+drop)); err != nil || !ok {
-		return used
-	}
-	if err := llama.MemorySeqAdd(s.memory, id, llama.Pos(keep+drop), llama.Pos(used), llama.Pos(-drop)); err != nil {
-		return used
-	}
-	return used - drop
-}
-
-// add puts a token into the next decode, and asks for what follows it if wanted.
-func (s *session) add(slot, position int, t llama.Token, wanted bool) error {
+// add puts a token into the next decode, and asks for what follows it if wanted. It reports whether
+// the token and its place are in bounds: llama.cpp asserts on others.
+func (s *session) add(slot, position int, t llama.Token, wanted bool) bool {
 	if position >= s.slotTokens || t < 0 || int(t) >= len(s.vocab.pieces) {
-		return fmt.Errorf("token %d at %d of %d", t, position, s.slotTokens)
+		return false
 	}
-	return s.batch.Add(t, llama.Pos(position), []llama.SeqId{llama.SeqId(slot)}, wanted)
+	return s.batch.add(t, position, slot, wanted)
 }
 
 // decode runs the batch and empties it.
 func (s *session) decode() error {
-	code, err := llama.Decode(s.ctx, s.batch)
+	code, err := llama.Decode(s.ctx, s.batch.raw)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("llama.cpp says %d (%s)", code, lastLibError())
 	}
-	_ = s.batch.Clear() // cannot fail
+	s.batch.clear()
 	return err
 }
 
 func (s *session) close() {
-	if s.batch.Token != nil {
-		_ = llama.BatchFree(s.batch)
+	if s.batch != nil {
+		s.batch.free()
 	}
 	if s.ctx != 0 {
 		_ = llama.Free(s.ctx)
+	}
+	s.vectors.close()
+	for _, l := range s.lora {
+		_ = llama.AdapterLoraFree(l)
+	}
+	if s.template != nil {
+		s.template.Close()
 	}
 	freeModel(s.model)
 }

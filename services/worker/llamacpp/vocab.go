@@ -1,7 +1,11 @@
 package llamacpp
 
 import (
+	"sync"
+
 	"github.com/hybridgroup/yzma/pkg/llama"
+
+	"github.com/rbee-project/rbee/services/worker/grammar"
 )
 
 // vocabulary is what the decode loop and the prompt builder need to know of the model's tokens. It
@@ -14,12 +18,21 @@ type vocabulary struct {
 	ends []bool
 	// control[t] says that token t is one that a user's text must not be able to make.
 	control []bool
-	// controlStart has the first bytes of control tokens' texts.
-	controlStart [256]bool
+	// controls are the texts of control tokens.
+	controls []string
 	// longest is the most bytes that one token can stand for; 0 where a tokenizer may drop text.
-	longest  int
-	bos      llama.Token // llama.TokenNull if there is none
-	template string      // the model's chat template; may be empty
+	longest          int
+	bos, eos, sep    llama.Token // llama.TokenNull if there is none
+	addsBOS, addsEOS bool        // to every prompt
+	addsSep          bool
+	template         string // the model's chat template; may be empty
+	// special has the texts of the tokens that pieces has nothing for.
+	special map[llama.Token]string
+	// marks has those of special that are part of how a model calls functions.
+	marks map[llama.Token]string
+
+	trieOnce sync.Once
+	trieOf   *grammar.Vocabulary
 }
 
 func readVocabulary(m llama.Model) *vocabulary {
@@ -27,7 +40,9 @@ func readVocabulary(m llama.Model) *vocabulary {
 	n := int(llama.VocabNTokens(h))
 	v := &vocabulary{
 		handle: h, pieces: make([]string, n), ends: make([]bool, n), control: make([]bool, n),
-		bos: llama.VocabBOS(h), template: llama.ModelChatTemplate(m, ""),
+		bos: llama.VocabBOS(h), eos: llama.VocabEOS(h), sep: llama.VocabSEP(h), template: llama.ModelChatTemplate(m, ""),
+		addsBOS: llama.VocabGetAddBOS(h), addsEOS: llama.VocabGetAddEOS(h), addsSep: llama.VocabGetAddSEP(h),
+		special: map[llama.Token]string{}, marks: map[llama.Token]string{},
 	}
 	buf := make([]byte, 256)
 	for i := range n {
@@ -40,17 +55,45 @@ func readVocabulary(m llama.Model) *vocabulary {
 		}
 		v.control[i] = true
 		if text := llama.VocabGetText(h, t); text != "" {
-			v.controlStart[text[0]] = true
+			v.controls = append(v.controls, text)
 			v.longest = max(v.longest, len(text))
+			v.special[t] = text
+			if isMark(text) {
+				v.marks[t] = text
+			}
 		}
 	}
 	if k := llama.GetVocabType(h); k != llama.VocabTypeBPE && k != llama.VocabTypeSPM {
 		v.longest = 0
 	}
-	if v.bos < 0 || int(v.bos) >= n {
-		v.bos = llama.TokenNull
+	for _, t := range []*llama.Token{&v.bos, &v.eos, &v.sep} {
+		if *t < 0 || int(*t) >= n {
+			*t = llama.TokenNull
+		}
 	}
 	return v
+}
+
+// trie is the vocabulary as grammars want it; made when the first one is used.
+func (v *vocabulary) trie() *grammar.Vocabulary {
+	v.trieOnce.Do(func() { v.trieOf = grammar.NewVocabulary(v.pieces) })
+	return v.trieOf
+}
+
+// shown is a token's text, also a special one's.
+func (v *vocabulary) shown(t llama.Token) string {
+	if p := v.pieces[t]; p != "" {
+		return p
+	}
+	return v.special[t]
+}
+
+// text is the text of a special token; empty if there is no such token.
+func (v *vocabulary) text(t llama.Token) string {
+	if t == llama.TokenNull {
+		return ""
+	}
+	return v.special[t]
 }
 
 // piece reads one token's text; buf grows when it is too small.

@@ -21,6 +21,7 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/worker"
+	"github.com/rbee-project/rbee/services/worker/chattemplate"
 	"github.com/rbee-project/rbee/services/worker/llamacpp"
 )
 
@@ -47,6 +48,12 @@ type runCmd struct {
 	Ctx          int           `help:"Tokens a slot; 0: the trained length, at most 4096." default:"0"`
 	Threads      int           `help:"CPU threads; 0: physical cores minus one." default:"0"`
 	ContextShift bool          `help:"Drop the oldest tokens when a slot is full, and go on."`
+	CacheRAM     int           `help:"MiB of memory for chats that lost their slot; 0: none." name:"cache-ram" default:"1024"`
+	GPULayers    string        `help:"Layers that a GPU computes: a number, or auto for as many as fit." name:"gpu-layers" default:"auto"`
+	Force        bool          `help:"Load the model although it may not fit into memory."`
+	ChatTemplate string        `help:"File with a Jinja chat template, instead of the model's own." type:"path"`
+	Lora         []string      `help:"LoRA adapter, a GGUF file; FILE=SCALE for another strength than 1. May be given several times." sep:"none" placeholder:"FILE"`
+	Pooling      string        `help:"How embeddings are made: mean, cls, last, or rank for scores. Default: as the model says."`
 	OrphanAfter  time.Duration `help:"How long to live without a bus; 0: for ever." default:"10m"`
 	DrainTimeout time.Duration `help:"How long to finish what runs when asked to stop." default:"30s"`
 }
@@ -56,7 +63,10 @@ type devicesCmd struct {
 	Lib  string `help:"Folder of llama.cpp's libraries." required:"" env:"RBEE_LLAMA_LIB" type:"path"`
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	chattemplate.Main()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run returns the exit code: 0 done, 1 failed, 2 misused, 98 the port is busy.
 func run(args []string, stdout, stderr io.Writer) int {
@@ -92,8 +102,11 @@ func (r *runCmd) Run(log *slog.Logger) error {
 	if r.Name == "" {
 		r.Name = strings.TrimSuffix(filepath.Base(r.Model), ".gguf")
 	}
-	e, err := llamacpp.New(llamacpp.Config{LibDir: r.Lib, ModelPath: r.Model, PublicName: r.Name, Device: r.Device, Slots: r.Slots,
-		ContextLength: r.Ctx, Threads: r.Threads, ContextShift: r.ContextShift, Log: log})
+	cfg, err := r.engineConfig(log)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	e, err := llamacpp.New(cfg)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -112,6 +125,28 @@ func (r *runCmd) Run(log *slog.Logger) error {
 	}
 	log.Info("worker started", "id", r.WorkerID, "model", r.Name, "http", ln.Addr().String())
 	return w.Run(ctx)
+}
+
+// engineConfig is what the flags say of the engine.
+func (r *runCmd) engineConfig(log *slog.Logger) (llamacpp.Config, error) {
+	cfg := llamacpp.Config{LibDir: r.Lib, ModelPath: r.Model, PublicName: r.Name, Device: r.Device, Slots: r.Slots,
+		ContextLength: r.Ctx, Threads: r.Threads, ContextShift: r.ContextShift, TemplatePath: r.ChatTemplate, Pooling: r.Pooling,
+		GPULayers: r.GPULayers, Force: r.Force, Log: log}
+	cfg.CacheBytes = r.CacheRAM << 20
+	if r.CacheRAM <= 0 {
+		cfg.CacheBytes = -1
+	}
+	for _, l := range r.Lora {
+		a := llamacpp.LoRA{Path: l, Scale: 1}
+		if at := strings.LastIndexByte(l, '='); at > 0 {
+			scale, err := strconv.ParseFloat(l[at+1:], 32)
+			if err == nil { // else the = is part of the file's name
+				a = llamacpp.LoRA{Path: l[:at], Scale: float32(scale)}
+			}
+		}
+		cfg.LoRA = append(cfg.LoRA, a)
+	}
+	return cfg, nil
 }
 
 // connect makes the worker's two connections, or none without a queen. They come up when the server does.
@@ -134,11 +169,14 @@ func (r *runCmd) connect(ctx context.Context, log *slog.Logger) (beats, bulk *bu
 	return beats, bulk, nil
 }
 
-// Run prints ggml's own list.
+// Run prints ggml's own list, and says on stderr which libraries give no device.
 func (d *devicesCmd) Run(out io.Writer) error {
 	devices, err := llamacpp.Devices(d.Lib)
 	if err != nil {
 		return err
+	}
+	for _, why := range llamacpp.Unusable(d.Lib, devices) {
+		fmt.Fprintln(os.Stderr, "rbee-worker:", why)
 	}
 	enc := json.NewEncoder(out)
 	for _, v := range devices {
@@ -146,8 +184,7 @@ func (d *devicesCmd) Run(out io.Writer) error {
 			fmt.Fprintf(out, "%-10s %-6s %6d MiB free of %6d  %s\n", v.Name, v.Kind, v.FreeBytes>>20, v.TotalBytes>>20, v.Description)
 			continue
 		}
-		if err := enc.Encode(messages.Device{ID: v.Name, Name: v.Description, Kind: strings.ToLower(v.Kind),
-			MemoryTotalBytes: v.TotalBytes, MemoryFreeBytes: v.FreeBytes}); err != nil {
+		if err := enc.Encode(v); err != nil {
 			return err
 		}
 	}
