@@ -15,8 +15,10 @@ NATS_VER    := v0.5.0
 LLAMA_LIB    = $(shell bin/rbee engine list --json --data-dir $(CACHE)/rbee | sed -n 's/.*"path":"\([^"]*\)".*/\1/p' | head -1)
 MODEL       ?= builtin:bee-tiny
 PROMPT      ?= What does the queen do?
+# How many random schedules and hostile rounds make test-slow runs.
+SCHEDULES   ?= 500
 
-.PHONY: help build demo libs tools test check test-slow docs chaos-local bench fmt lint modules cross clean
+.PHONY: help build demo libs tools test check test-slow docs chaos-local bench bench-engine bench-llama-server soak fmt lint modules cross clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +56,9 @@ check: fmt modules lint cross libs $(TOOLS)/nats ## format, vet, lint, modules, 
 
 test-slow: libs ## what takes long: processes that are away for 30 s, fuzzing of every parser of foreign input
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./cli/e2e
+	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=$(SCHEDULES) $(GO) test -count=1 -timeout 30m -run 'TestSchedules|TestHostile' ./llamacpp
+	cd services/worker && $(GO) test -run '^$$' -fuzz FuzzParse$$ -fuzztime 15s -fuzzminimizetime 1s ./completion
+	cd services/worker && $(GO) test -run '^$$' -fuzz FuzzFromSchema -fuzztime 15s -fuzzminimizetime 1s ./grammar
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 20s -fuzzminimizetime 1s .
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzFrame -fuzztime 10s -fuzzminimizetime 1s .
 	cd gguf && $(GO) test -run '^$$' -fuzz FuzzReadHeader -fuzztime 20s -fuzzminimizetime 1s .
@@ -64,6 +69,16 @@ chaos-local: libs ## kill, freeze and end every process under load, and print wh
 bench: libs ## timings: kill -9 to gone, cancel to still, what the queen adds to a worker, what 50,000 workers cost it
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Kill9|Cancel' -benchtime 20x ./cli/e2e
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Overhead|Fleet' -benchtime 1x -timeout 20m ./cli/e2e
+
+bench-engine: libs ## the engine beside llama.cpp's bare loop: tokens/s, prefill, gaps, TTFT, what is kept of a prompt
+	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Decode|Prefill|Mixed|ChatTurns' -benchtime 1x -timeout 30m ./llamacpp
+
+bench-llama-server: libs ## the same requests to a worker and to the llama-server on PATH
+	@command -v llama-server >/dev/null || { echo "llama-server is not on PATH: brew install llama.cpp, or build it from its source"; exit 1; }
+	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_LLAMA_SERVER="$$(command -v llama-server)" $(GO) test -run '^$$' -bench LlamaServer -benchtime 1x -timeout 30m ./llamacpp
+
+soak: libs ## 30 minutes of 16 clients that come and go: SOAK=30m
+	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags soak -timeout 3h -run TestSoak -v ./llamacpp
 
 fmt: ## gofmt leaves no diff
 	@out=$$(gofmt -l $(MODULES)); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }

@@ -103,7 +103,9 @@ func TestSameAnswerByEveryWay(t *testing.T) {
 	if want.text == "" || want.usage.CompletionTokens != 24 {
 		t.Fatalf("no answer: %+v", want)
 	}
+	want.usage.CachedTokens = 0
 	for way, got := range ways {
+		got.usage.CachedTokens = 0 // who asks later finds more of the prompt read
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", way, got, want)
 		}

@@ -32,9 +32,11 @@ func (l *loop) begin(j *job) {
 		l.restore(p.slot, state, p.saved)
 	case p.copied > 0:
 		l.keep(p.slot, 0)
-		s.follow, s.until = p.from, p.copied
-		if len(l.slots[p.from].cells) >= p.copied {
-			l.join(p.slot)
+		if s.job != nil {
+			s.follow, s.until = p.from, p.copied
+			if len(l.slots[p.from].cells) >= p.copied {
+				l.join(p.slot)
+			}
 		}
 	default:
 		l.keep(p.slot, p.keep)

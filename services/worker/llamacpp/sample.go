@@ -2,6 +2,7 @@ package llamacpp
 
 import (
 	"math"
+	"strings"
 	"unsafe"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
@@ -43,11 +44,14 @@ func (r *rules) accept(piece string) error {
 		return r.state.Accept(piece)
 	}
 	r.thought = append(r.thought, piece...)
-	if n := len(r.thought) - len(thoughtEnd); n >= 0 {
-		if string(r.thought[n:]) == thoughtEnd {
-			r.thought = nil
-			return nil
+	if _, rest, found := strings.Cut(string(r.thought), thoughtEnd); found {
+		r.thought = nil
+		if rest = strings.TrimLeft(rest, " \n"); rest != "" { // the token went on behind the end
+			return r.state.Accept(rest)
 		}
+		return nil
+	}
+	if n := len(r.thought) - len(thoughtEnd); n > 0 {
 		r.thought = append(r.thought[:0], r.thought[n:]...)
 	}
 	return nil
