@@ -95,7 +95,7 @@ type Sampling struct {
 	// Mirostat 1 or 2 replaces the choices above but for penalties and temperature; 0 is off.
 	Mirostat                 int
 	MirostatTau, MirostatEta float32
-	// Seed makes sampling repeatable; nil asks for a new one each time.
+	// Seed makes sampling repeatable; nil, which is also -1 in a body, asks for a new one each time.
 	Seed *int64
 	// LogitBias is added to the logits of tokens, which the engine must check. Each is there once, the
 	// smallest number first.

@@ -59,7 +59,10 @@ func setInts(fields []intField) error {
 
 func (p *Params) setSampling(b *body) error {
 	s := &p.Sampling
-	s.Seed, s.IgnoreEOS = b.Seed, b.IgnoreEOS != nil && *b.IgnoreEOS
+	s.IgnoreEOS = b.IgnoreEOS != nil && *b.IgnoreEOS
+	if b.Seed != nil && *b.Seed != -1 { // -1 is llama-server's and Ollama's "a new one each time"
+		s.Seed = b.Seed
+	}
 	err := setFloats([]floatField{
 		{number[float64]{"temperature", b.Temperature, 0, 2, DefaultTemperature}, &s.Temperature},
 		{number[float64]{"top_p", b.TopP, 0, 1, DefaultTopP}, &s.TopP},

@@ -92,6 +92,9 @@ func TestSeed(t *testing.T) {
 			t.Errorf("seed %s: %v", raw, p.Sampling.Seed)
 		}
 	}
+	if p := mustParse(t, TaskChat, chat(`"seed":-1`)); p.Sampling.Seed != nil {
+		t.Error("-1 is a seed, and should ask for a new one each time")
+	}
 	mustRefuse(t, TaskChat, chat(`"seed":9223372036854775808`), "seed")
 	if p := mustParse(t, TaskChat, chat(`"ignore_eos":true`)); !p.Sampling.IgnoreEOS {
 		t.Error("ignore_eos is lost")

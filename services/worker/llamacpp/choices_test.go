@@ -128,12 +128,12 @@ func TestChoicesTogether(t *testing.T) {
 // TestChoicesCancelled: whenever the client leaves, all its slots are free when Infer returns.
 func TestChoicesCancelled(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Endless), Slots: 3, ContextLength: 512})
-	whole := len(get(t, e, streamed(chat("hello", map[string]any{"n": 5, "max_tokens": 8}))).raw)
+	whole := len(get(t, e, asStream(chat("hello", map[string]any{"n": 5, "max_tokens": 8}))).raw)
 	for leave := 1; leave < whole+6; leave += 6 {
 		for _, gone := range []bool{false, true} { // by its context, or by an error of emit
 			ctx, cancel := context.WithCancel(t.Context())
 			n, broken := 0, errors.New("gone")
-			_, err := e.Infer(ctx, streamed(chat("hello", map[string]any{"n": 5, "max_tokens": 8})), func([]byte) error {
+			_, err := e.Infer(ctx, asStream(chat("hello", map[string]any{"n": 5, "max_tokens": 8})), func([]byte) error {
 				if n++; n != leave {
 					return nil
 				}
@@ -158,7 +158,7 @@ func TestChoicesCancelled(t *testing.T) {
 // TestChoicesThatEndAlone: a choice's error ends the request; a stop string or max_tokens 0 only it.
 func TestChoicesThatEndAlone(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Random), Slots: 2, ContextLength: 256})
-	r := get(t, e, streamed(chat("hive", with(open, "n", 4, "max_tokens", 0))))
+	r := get(t, e, asStream(chat("hive", with(open, "n", 4, "max_tokens", 0))))
 	if len(r.choices) != 4 || r.usage.CompletionTokens != 0 || r.choices[3].finish != "length" {
 		t.Errorf("no tokens: %+v, %d choices", r.usage, len(r.choices))
 	}

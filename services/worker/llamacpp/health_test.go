@@ -30,7 +30,7 @@ func TestHealthAt(t *testing.T) {
 		if tc.ill != (messages.CodeOf(err) == messages.CodeStalled) || tc.ill != (err != nil) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if tc.ill && (!strings.Contains(err.Error(), "1m0s") && !strings.Contains(err.Error(), "5h0m0s") || messages.AsError(err, "").Hint == "") {
+		if err != nil && (!strings.Contains(err.Error(), "1m0s") && !strings.Contains(err.Error(), "5h0m0s") || messages.AsError(err, "").Hint == "") {
 			t.Errorf("%s: %v does not say for how long, or what to do", name, err)
 		}
 	}
@@ -52,7 +52,7 @@ func TestHealth(t *testing.T) {
 	}
 	idle()
 	seen := false
-	_, err := e.Infer(t.Context(), streamed(chat("hello", map[string]any{"max_tokens": 300})), func([]byte) error {
+	_, err := e.Infer(t.Context(), asStream(chat("hello", map[string]any{"max_tokens": 300})), func([]byte) error {
 		if err := e.Health(); err != nil {
 			t.Error(err)
 		}

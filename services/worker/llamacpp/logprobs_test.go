@@ -114,7 +114,7 @@ func TestLogprobsStreamed(t *testing.T) {
 				delete(fields, "top_logprobs")
 				req = text("hive", with(fields, "logprobs", 2))
 			}
-			whole, stream := get(t, e, req), get(t, e, streamed(req))
+			whole, stream := get(t, e, req), get(t, e, asStream(req))
 			total := 0
 			for i, w := range whole.choices {
 				s := stream.choices[i]
@@ -163,7 +163,7 @@ func flat(fields map[string]any) (out []any) {
 func TestLogprobsOfBytes(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Random), Slots: 1, ContextLength: 256})
 	req := chat("hive", map[string]any{"logprobs": true, "grammar": `root ::= "a\U0001F41Dé"`})
-	for _, r := range []engine.Request{req, streamed(req)} {
+	for _, r := range []engine.Request{req, asStream(req)} {
 		s := first(t, e, r)
 		var all []byte
 		for _, x := range s.tokens {

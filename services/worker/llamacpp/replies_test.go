@@ -210,7 +210,7 @@ func text(prompt any, fields map[string]any) engine.Request {
 	return engine.Request{ID: "r", Model: "m", Task: "completion", Body: raw}
 }
 
-func streamed(req engine.Request) engine.Request {
+func asStream(req engine.Request) engine.Request {
 	req.Stream = true
 	return req
 }

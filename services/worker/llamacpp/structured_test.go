@@ -178,6 +178,20 @@ func TestGrammarDrawsFromTheAllowed(t *testing.T) {
 	}
 }
 
+// TestGrammarEnds: where a text may end, and what the model would rather say is not allowed, it may
+// still choose to end.
+func TestGrammarEnds(t *testing.T) {
+	e := loaded(t, Config{ModelPath: bee(t, bees.Endless), Slots: 1, ContextLength: 256})
+	z := slices.Index(e.session.vocab.pieces, "Z")
+	fields := map[string]any{"grammar": `root ::= [a-z]*`, "max_tokens": 9, "logit_bias": map[string]any{fmt.Sprint(z): 100, "2": 60}}
+	if r := get(t, e, chat("hello", fields)); r.choices[0].text != "" || r.choices[0].finish != "stop" || r.usage.CompletionTokens != 0 {
+		t.Errorf("%q (%s), %+v", r.choices[0].text, r.choices[0].finish, r.usage)
+	}
+	if c := first(t, e, chat("hello", with(fields, "grammar", `root ::= [a-z]+`))); len(c.text) != 1 || c.finish != "stop" {
+		t.Errorf("%q (%s)", c.text, c.finish)
+	}
+}
+
 // TestGrammarField has GBNF itself.
 func TestGrammarField(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Random), Slots: 2, ContextLength: 256})
@@ -269,7 +283,7 @@ func TestHostileGrammars(t *testing.T) {
 		var largest time.Duration
 		for streams, more := 0, true; more; streams++ {
 			last, n := time.Now(), 0
-			u, err := e.Infer(t.Context(), streamed(chat("hive", map[string]any{"ignore_eos": true, "temperature": 1, "max_tokens": 500})), func([]byte) error {
+			u, err := e.Infer(t.Context(), asStream(chat("hive", map[string]any{"ignore_eos": true, "temperature": 1, "max_tokens": 500})), func([]byte) error {
 				if n++; n > 1 {
 					largest = max(largest, time.Since(last))
 				}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -103,19 +104,26 @@ func TestToolsRequired(t *testing.T) {
 		}
 		valid[name] = validator(t, schema)
 	}
-	for _, name := range []string{"chatml", "llama3", "mistral"} {
+	for name, form := range map[string]string{
+		"chatml":  `(?s)^<tool_call>\n\{.*"name": ?"\w+".*"arguments": ?\{.*\}\n</tool_call>$`,
+		"llama3":  `(?s)^\{.*"name": ?"\w+".*"parameters": ?\{.*\}$`,
+		"mistral": `(?s)^\[\{.*"name": ?"\w+".*"arguments": ?\{.*\}\]$`,
+	} {
 		e := templated(t, bees.Random, chattemplate.Builtin(name))
 		names := map[string]int{}
 		for seed := range schedules(2) {
 			for _, choice := range []any{"required", named("paint")} {
-				req := chat("hello", map[string]any{"tools": tools("weather", "paint", "stop"), "tool_choice": choice, "temperature": 1, "seed": seed, "n": 2, "max_tokens": 600})
-				whole, stream := get(t, e, req), get(t, e, streamed(req))
+				req := chat("hello", map[string]any{"tools": tools("weather", "paint", "stop"), "tool_choice": choice, "temperature": 1, "seed": seed, "n": 2, "max_tokens": 600, "logprobs": true})
+				whole, stream := get(t, e, req), get(t, e, asStream(req))
 				for i, c := range whole.choices {
 					s := stream.choices[i]
 					checkCall(t, name, c, choice)
 					checkCall(t, name, s, choice)
 					if t.Failed() {
 						t.Fatalf("%s\n%s", whole.raw[0], stream.raw)
+					}
+					if said := joined(c.tokens); !regexp.MustCompile(form).MatchString(said) {
+						t.Errorf("%s: the model was made to say %q", name, said)
 					}
 					if !c.null || !reflect.DeepEqual(c.calls[0].Function, s.calls[0].Function) {
 						t.Errorf("%s: whole %+v, streamed %+v", name, c.calls, s.calls)
@@ -144,6 +152,7 @@ func TestRebased(t *testing.T) {
 		`{"$ref":"#"}`:             `{"$ref":"#/anyOf/3/properties/k"}`,
 		`{"$ref":"http://x/y#/a"}`: `{"$ref":"http://x/y#/a"}`,
 		`{"items":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"const":12345678901234567890}}}`:                  `{"$defs":{"a":{"const":12345678901234567890}},"items":[{"$ref":"#/anyOf/3/properties/k/$defs/a"}]}`,
+		`{"const":{"$ref":"#/q"},"items":{"$ref":"#/r"}}`:                                                `{"const":{"$ref":"#/q"},"items":{"$ref":"#/anyOf/3/properties/k/r"}}`,
 		`{"properties":{"$ref":{"$ref":"#/x"},"const":{"$ref":"#/y"},"enum":{"enum":[{"$ref":"#/z"}]}}}`: `{"properties":{"$ref":{"$ref":"#/anyOf/3/properties/k/x"},"const":{"$ref":"#/anyOf/3/properties/k/y"},"enum":{"enum":[{"$ref":"#/z"}]}}}`,
 	} {
 		if got := rebased(json.RawMessage(params), 3, "k"); got != want {
@@ -324,106 +333,4 @@ func ascii(r rune) rune {
 		return -1
 	}
 	return r
-}
-
-// thinking has a model that says what it is told think before it answers. Each character is a token
-// with a bias, the first with the largest; the penalty takes it away again once it is said.
-func thinking(says string, v *vocabulary) map[string]any {
-	bias := map[string]any{}
-	for i := range len(says) {
-		bias[jsonNumber(slices.Index(v.pieces, says[i:i+1]))] = 100 - 3*i
-	}
-	return map[string]any{"logit_bias": bias, "repeat_penalty": 10, "repeat_last_n": len(says) + 2, "max_tokens": 200}
-}
-
-func jsonNumber(n int) string {
-	raw, _ := json.Marshal(n) // cannot fail
-	return string(raw)
-}
-
-// TestRulesAfterThought: a format, or a call that must be made, binds what comes after the thinking.
-func TestRulesAfterThought(t *testing.T) {
-	e := templated(t, bees.Endless, chattemplate.Builtin("chatml")+`{{ '<think>' + '\n' * 20 }}`)
-	if got := e.Info().Models[0].Capabilities; !slices.Contains(got, messages.CanReason) || !slices.Contains(got, messages.CanTools) {
-		t.Errorf("it can %v", got)
-	}
-	fields := thinking("ZQ</think>", e.session.vocab)
-	for _, stream := range []bool{false, true} {
-		req := chat("hello", with(fields, "response_format", jsonSchema(`{"enum":[[1,"x"],[2,"y"]]}`)))
-		req.Stream = stream
-		s := first(t, e, req)
-		if s.thought != "ZQ" || validator(t, `{"enum":[[1,"x"],[2,"y"]]}`)(s.text) != nil || s.finish != "stop" {
-			t.Errorf("stream %t: thought %q, said %q (%s)", stream, s.thought, s.text, s.finish)
-		}
-		req = chat("hello", with(fields, "tools", tools("weather"), "tool_choice", "required"))
-		req.Stream = stream
-		s = first(t, e, req)
-		if s.thought != "ZQ" || len(s.calls) != 1 || s.finish != "tool_calls" || s.text != "" || validator(t, functions["weather"])(s.calls[0].Function.Arguments) != nil {
-			t.Errorf("stream %t: thought %q, said %q (%s), called %+v", stream, s.thought, s.text, s.finish, s.calls)
-		}
-	}
-	// Free, the same goes on after its thinking with whatever it likes.
-	if s := first(t, e, chat("hello", with(fields, "max_tokens", 30))); s.thought != "ZQ" || !strings.Contains(s.text, "The queen") && s.text == "" {
-		t.Errorf("free: %q, %q", s.thought, s.text)
-	}
-}
-
-// TestEndWhileThinking: bee-tiny ends after its sentence, which is not yet the answer that was asked for.
-func TestEndWhileThinking(t *testing.T) {
-	source := chattemplate.Builtin("chatml") + `{{ '<think>' }}`
-	e := templated(t, bees.Tiny, source)
-	for _, stream := range []bool{false, true} {
-		req := chat("hello", map[string]any{"response_format": jsonSchema(`{"const":5}`), "max_tokens": 90})
-		req.Stream = stream
-		r := get(t, e, req)
-		if c := r.choices[0]; c.finish != "length" || c.text != "" || !strings.HasPrefix(c.thought, bees.Sentence) || r.usage.CompletionTokens != 90 {
-			t.Errorf("stream %t: thought %q, said %q (%s)", stream, c.thought, c.text, c.finish)
-		}
-	}
-	if c := first(t, e, chat("hello", nil)); c.finish != "stop" || c.thought != bees.Sentence || c.text != "" {
-		t.Errorf("free: %+v", c)
-	}
-	// The same model with a token for the end of thinking.
-	e = templated(t, bees.Tiny, source)
-	e.session.vocab.pieces[slices.Index(e.session.vocab.pieces, "~")] = thoughtEnd
-	c := first(t, e, chat("hello", map[string]any{"response_format": jsonSchema(`{"const":5}`)}))
-	if c.finish != "stop" || c.thought != bees.Sentence || c.text != "5" {
-		t.Errorf("with a token: thought %q, said %q (%s)", c.thought, c.text, c.finish)
-	}
-	c = first(t, e, chat("hello", map[string]any{"tools": tools("stop"), "tool_choice": "required"}))
-	if c.finish != "tool_calls" || c.thought != bees.Sentence || len(c.calls) != 1 {
-		t.Errorf("with a token: thought %q, called %+v (%s)", c.thought, c.calls, c.finish)
-	}
-}
-
-// TestRules: they hold from the end of </think> on, however tokens cut it.
-func TestRules(t *testing.T) {
-	g, err := grammar.Parse(`root ::= "ab"`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, says := range []string{"</think>", "hm</think>", "<</think>", "</thin</think>", strings.Repeat("x", 500) + "</think>", "</ think></think>"} {
-		for size := 1; size < 12; size++ {
-			r := newRules(&job{rules: g, afterThought: true})
-			for rest := says; rest != ""; {
-				n := min(size, len(rest))
-				if r.hold() {
-					t.Fatalf("%q in pieces of %d: they hold before %q", says, size, rest)
-				}
-				if tail := len(rest) - n; tail > 0 && tail < len(thoughtEnd) && size > 1 {
-					n = len(rest) - tail // a piece never goes over the end
-				}
-				if err := r.accept(rest[:n]); err != nil {
-					t.Fatal(err)
-				}
-				rest = rest[n:]
-			}
-			if !r.hold() || r.accept("a") != nil || r.accept("x") == nil || r.accept("b") != nil || !r.state.MustEnd() {
-				t.Errorf("%q in pieces of %d: they do not hold", says, size)
-			}
-		}
-	}
-	if newRules(&job{}).hold() {
-		t.Error("no rules hold")
-	}
 }
