@@ -40,6 +40,7 @@ var hermesCases = map[string]struct{ text, want string }{
 	"braces, quotes and tags in strings": {`<tool_call>{"name": "f", "arguments": {"a": "{\"}\\", "b": "</tool_call>\u007d", "c": "ü€𝄞"}}</tool_call>.`,
 		lines(called(0, "id1", "f", `{"a": "{\"}\\", "b": "</tool_call>\u007d", "c": "ü€𝄞"}`), "content: .")},
 	"brace forgotten":    {"<tool_call>{\"name\": \"f\", \"arguments\": {}\n</tool_call>x", lines(called(0, "id1", "f", `{}`), "content: x")},
+	"cut in the end tag": {"<tool_call>{\"name\": \"f\", \"arguments\": {}}\n</too", called(0, "id1", "f", `{}`)},
 	"end tag forgotten":  {"<tool_call>{\"name\": \"f\", \"arguments\": {}}", called(0, "id1", "f", `{}`)},
 	"end tags forgotten": {"<tool_call>{\"name\": \"f\", \"arguments\": {}}\n<tool_call>{\"name\": \"f\", \"arguments\": {}}", lines(called(0, "id1", "f", `{}`), called(1, "id2", "f", `{}`))},
 	"text after":         {"<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>\n Now <b>\n", lines(called(0, "id1", "f", `{}`), "content: Now <b>\n")},

@@ -1,6 +1,9 @@
 package toolcall
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Limits on what one answer may make a [Parser] keep.
 const (
@@ -134,6 +137,12 @@ func (p *Parser) End(dst []Event) []Event {
 		dst = p.giveUp(dst)
 	case inArgs:
 		p.broken = true
+	case afterPart:
+		// An answer may be cut within what ends a call; the call itself is complete.
+		cut := strings.TrimLeft(p.held, " \t\r\n")
+		if slices.ContainsFunc(p.after, func(end string) bool { return strings.HasPrefix(end, cut) }) {
+			p.held = ""
+		}
 	}
 	kind := Content
 	if p.state == inThink || p.state == atThink && p.thinking {
