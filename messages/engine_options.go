@@ -48,6 +48,9 @@ func (o *EngineOptions) check() error {
 	if len(o.LoRA) > 16 {
 		return Errorf(CodeBadRequest, OpSpawn, "%d LoRA adapters are more than 16", len(o.LoRA))
 	}
+	if slices.Contains(o.LoRA, "") {
+		return Errorf(CodeBadRequest, OpSpawn, "a LoRA adapter has no path")
+	}
 	for _, f := range append([]string{o.ChatTemplate}, o.LoRA...) {
 		if len(f) > 4096 || strings.IndexByte(f, 0) >= 0 {
 			return Errorf(CodeBadRequest, OpSpawn, "the path %.64q is not usable", f)

@@ -47,6 +47,9 @@ func (s *session) rerankTexts(body tasks.Rerank) ([][]llama.Token, error) {
 		return nil, cannot("this model does not rank documents").WithHint("use a reranker, such as bge-reranker")
 	}
 	v := s.vocab
+	if n := v.atLeast(len(body.Query)); n > s.vectorTokens {
+		return nil, tooLong("query", fmt.Sprintf("at least %d", n), s.vectorTokens)
+	}
 	query := llama.Tokenize(v.handle, body.Query, false, true)
 	end := v.eos
 	if end == llama.TokenNull {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
 
@@ -28,6 +29,7 @@ type vectors struct {
 	pooling llama.PoolingType
 	tokens  int // of all texts in one step
 	size    int // values of a vector
+	pace    pace
 }
 
 // poolings are the names of how a text's tokens become one vector.
@@ -87,9 +89,13 @@ func (v *vectors) close() {
 	}
 }
 
-// fit is how many of the texts go into one step; each has at most v.tokens.
+// fit is how many of the texts go into one step; each has at most v.tokens. Chats of the same model
+// wait for the step, so it has no more than a piece of a prompt may, unless that is one text.
 func (v *vectors) fit(texts [][]llama.Token) int {
 	n, room := 0, v.tokens
+	if len(texts) > 0 && len(texts[0]) <= room {
+		room = min(room, max(v.pace.chunk(true), len(texts[0])))
+	}
 	for n < len(texts) && n < vectorTexts && len(texts[n]) <= room {
 		room -= len(texts[n])
 		n++
@@ -114,8 +120,12 @@ func (v *vectors) step(texts [][]llama.Token) ([][]float32, error) {
 		}
 		run = llama.Decode
 	}
+	began := time.Now()
 	if code, err := run(v.ctx, v.batch.raw); err != nil || code != 0 {
-		return nil, fmt.Errorf("llama.cpp says %d (%s)", code, errors.Join(err, errors.New(lastLibError())))
+		if err == nil {
+			err = errors.New(lastLibError())
+		}
+		return nil, fmt.Errorf("llama.cpp says %d (%w)", code, err)
 	}
 	out := make([][]float32, len(texts))
 	for seq := range texts {
@@ -125,6 +135,7 @@ func (v *vectors) step(texts [][]llama.Token) ([][]float32, error) {
 		}
 		out[seq] = slices.Clone(values) // llama.cpp's own memory
 	}
+	v.pace.took(time.Since(began), v.batch.len())
 	return out, nil
 }
 

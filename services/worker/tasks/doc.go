@@ -14,6 +14,7 @@ import (
 const (
 	MaxInputs = 2048    // texts in one request, OpenAI's own limit
 	MaxTokens = 1 << 20 // tokens in one list of tokens
+	MaxText   = 4 << 20 // bytes of a text to tokenize, which nothing can stop once it has begun
 )
 
 func bad(format string, args ...any) error {

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -32,6 +33,8 @@ func parseInputs(field string, raw json.RawMessage) ([]Input, error) {
 		for _, t := range texts {
 			out = append(out, Input{Text: t})
 		}
+	case hasNull(raw): // a token that is none would be read as 0
+		return nil, bad("%s: must not hold null", field)
 	case json.Unmarshal(raw, &tokens) == nil:
 		out = []Input{{Tokens: tokens}}
 	case json.Unmarshal(raw, &lists) == nil:
@@ -51,6 +54,9 @@ func parseInputs(field string, raw json.RawMessage) ([]Input, error) {
 	}
 	return out, nil
 }
+
+// hasNull says whether JSON without texts has a null in it.
+func hasNull(raw []byte) bool { return bytes.Contains(raw, []byte("null")) }
 
 func (in *Input) check(field string) (err error) {
 	switch {

@@ -61,7 +61,7 @@ func ParseRerank(raw []byte) (Rerank, error) {
 // parseDocument takes a text, or an object that has one.
 func parseDocument(field string, raw json.RawMessage) (string, error) {
 	var text string
-	if json.Unmarshal(raw, &text) != nil {
+	if string(raw) == "null" || json.Unmarshal(raw, &text) != nil {
 		var o struct {
 			Text *string `json:"text"`
 		}

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"encoding/json"
 	"unicode/utf8"
 
 	"github.com/rbee-project/rbee/services/worker/completion"
@@ -31,6 +32,9 @@ func ParseTokenize(raw []byte) (Tokenize, error) {
 	}
 	if b.Content == nil {
 		return Tokenize{}, bad("content: is missing")
+	}
+	if n := len(*b.Content); n > MaxText {
+		return Tokenize{}, bad("content: at most %d bytes, has %d", MaxText, n)
 	}
 	text, err := completion.CheckText("content", *b.Content)
 	return Tokenize{Content: text, AddSpecial: b.AddSpecial, WithPieces: b.WithPieces,
@@ -71,18 +75,22 @@ func (t Tokenize) Answer(tokens []int32, piece func(int32) string) []byte {
 // ParseDetokenize reads the tokens of llama-server's POST /detokenize, which the engine must check.
 func ParseDetokenize(raw []byte) ([]int32, error) {
 	var b struct {
-		Tokens []int32 `json:"tokens"`
+		Tokens json.RawMessage `json:"tokens"`
 	}
 	if err := decode(raw, &b); err != nil {
 		return nil, err
 	}
-	if b.Tokens == nil {
+	if len(b.Tokens) == 0 || string(b.Tokens) == "null" {
 		return nil, bad("tokens: is missing")
 	}
-	if len(b.Tokens) > MaxTokens {
-		return nil, bad("tokens: at most %d, has %d", MaxTokens, len(b.Tokens))
+	var tokens []int32
+	if json.Unmarshal(b.Tokens, &tokens) != nil || hasNull(b.Tokens) {
+		return nil, bad("tokens: must be a list of tokens")
 	}
-	return b.Tokens, nil
+	if len(tokens) > MaxTokens {
+		return nil, bad("tokens: at most %d, has %d", MaxTokens, len(tokens))
+	}
+	return tokens, nil
 }
 
 // DetokenizeAnswer is the object that answers with a text.
