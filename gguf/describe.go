@@ -110,9 +110,12 @@ func (h *Header) perLayer(key string) (largest int, sum uint64, err error) {
 //	ctx x slots x (KeyLength + ValueLength) x (HeadCountKV summed over the layers) x (4 if f32, else 2)
 //
 // It is exact for plain transformers if the engine does not round ctx up, and an upper bound for
-// models with sliding windows or with layers that have no cache. It is 0 if ctx or slots is
+// models with sliding windows or with layers that have no cache. It is 0 if the model [Header.Encodes], if ctx or slots is
 // negative or the file does not give its dimensions, and [math.MaxUint64] if it is over that.
 func (h *Header) KVBytes(ctx, slots int, f32 bool) uint64 {
+	if h.Encodes() {
+		return 0
+	}
 	width := uint64(2)
 	if f32 {
 		width = 4

@@ -32,6 +32,17 @@ func (w *Writer) Set(key string, value any) {
 	w.keys = append(w.keys, keyValue{key, value})
 }
 
+// Change is [Writer.Set] for a key that may have a value already, which it replaces.
+func (w *Writer) Change(key string, value any) {
+	for i := range w.keys {
+		if w.keys[i].key == key {
+			w.keys[i].value = value
+			return
+		}
+	}
+	w.Set(key, value)
+}
+
 // Add adds a tensor whose weights data writes, little-endian; t.Offset is ignored. If data writes
 // another number of bytes than t needs, that is an error of [Writer.WriteTo].
 func (w *Writer) Add(t Tensor, data func(io.Writer) error) {

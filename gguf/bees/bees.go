@@ -20,6 +20,8 @@
 //
 //	bee-qwen     about 5 MB. bee-random with Qwen2's architecture: biases, and more than one head of
 //	             keys and values.
+//	bee-window   about 5 MB. Random words; most layers see the last 32 tokens alone (Cohere2).
+//	bee-hybrid   about 5 MB. Random words; every second layer has a state that cannot go back (LFM2).
 //	bee-large    about 130 MB, 125 million weights in Q8_0. Random words for ever, from a vocabulary
 //	             of 32,000 tokens and a trained context of 8192: for measuring speed.
 //	bee-embed    about 1 MB. BERT's architecture, F32, mean pooling: a vector of 128 values for up to
@@ -56,6 +58,8 @@ const (
 	Large   = "bee-large"
 	Embed   = "bee-embed"
 	Rerank  = "bee-rerank"
+	Window  = "bee-window"
+	Hybrid  = "bee-hybrid"
 )
 
 // Sentence is the whole answer of bee-tiny. bee-endless and bee-slow repeat it, with a space
@@ -83,6 +87,8 @@ var models = map[string]model{
 	Large:   {largeShape, false, func() *gguf.Writer { return largeModel(Large) }},
 	Embed:   {embedShape, false, func() *gguf.Writer { return embedModel(Embed) }},
 	Rerank:  {rerankShape, false, func() *gguf.Writer { return rerankModel(Rerank) }},
+	Window:  {windowShape, false, func() *gguf.Writer { return windowModel(Window) }},
+	Hybrid:  {hybridShape, false, func() *gguf.Writer { return hybridModel(Hybrid) }},
 }
 
 // Names returns the names of the bee models that users are offered, sorted. Models for tests only
@@ -106,6 +112,19 @@ func Write(w io.Writer, name string) error {
 		return fmt.Errorf("%w: %.64q; there are %s", ErrUnknown, name, strings.Join(Names(), ", "))
 	}
 	_, err := m.make().WriteTo(w)
+	return err
+}
+
+// WriteChanged is [Write] with one of the file's keys set to another value, as [gguf.Writer.Set] takes
+// it; a key that the model has not is added. It is for tests of engines.
+func WriteChanged(w io.Writer, name, key string, value any) error {
+	m, ok := models[name]
+	if !ok {
+		return fmt.Errorf("%w: %.64q", ErrUnknown, name)
+	}
+	file := m.make()
+	file.Change(key, value)
+	_, err := file.WriteTo(w)
 	return err
 }
 

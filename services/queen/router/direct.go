@@ -182,14 +182,29 @@ func (s *direct) read() ([]byte, error) {
 	}
 }
 
+// maxWhole bounds an answer that is not streamed, in bytes. Two thousand vectors may have 100 MB.
+const maxWhole = 256 << 20
+
 func (s *direct) readWhole() ([]byte, error) {
-	o, err := io.ReadAll(io.LimitReader(s.body, 64<<20))
+	o, err := io.ReadAll(io.LimitReader(s.body, maxWhole+1))
 	if err != nil {
 		return nil, failure(messages.CodeStreamBroken, "the worker's connection broke: %v", err)
 	}
-	var u struct{ Usage messages.Usage }
+	if len(o) > maxWhole {
+		return nil, messages.Errorf(messages.CodeBadRequest, messages.OpInfer, "the answer has more than %d MiB", maxWhole>>20).
+			WithHint("ask for less at once")
+	}
+	var u struct {
+		Usage struct {
+			messages.Usage
+			Details struct {
+				Cached int `json:"cached_tokens"`
+			} `json:"prompt_tokens_details"`
+		}
+	}
 	_ = json.Unmarshal(o, &u)
-	s.usage, s.over = u.Usage, io.EOF
+	s.usage, s.over = u.Usage.Usage, io.EOF
+	s.usage.CachedTokens = u.Usage.Details.Cached
 	return o, nil
 }
 

@@ -78,7 +78,7 @@ func (t *template) learn(source string) (Caps, error) {
 		return c, err
 	}
 	c.StartsThinking = strings.HasSuffix(strings.TrimSpace(plain), "<think>")
-	for _, sign := range []string{"<think>", "</think>", "enable_thinking", "reasoning_content", "<|channel|>analysis"} {
+	for _, sign := range []string{"<think>", "</think>", "enable_thinking", "reasoning_content"} {
 		c.Reasoning = c.Reasoning || strings.Contains(source, sign)
 	}
 	system := t.trial(false, trialSystem, trialUser)

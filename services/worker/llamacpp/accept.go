@@ -59,8 +59,10 @@ func (l *loop) accept(i int, t llama.Token) bool {
 	if s.job.params.Logprobs {
 		lp = l.logprob(s, t)
 	}
-	s.job.putToken(s.text, piece, s.made, lp)
+	keepsUp := s.job.putToken(s.text, piece, s.made, lp)
 	switch {
+	case !keepsUp:
+		l.end(i, "", messages.Errorf(messages.CodeSlowConsumer, "llamacpp.infer", "the reader is %d MiB behind", mostUnread>>20))
 	case s.text.Stopped(), s.rules.hold() && s.rules.state.MustEnd():
 		l.end(i, completion.FinishStop, nil)
 	case s.made == s.job.params.MaxTokens, !l.makeRoom(i):
@@ -86,6 +88,10 @@ func (l *loop) makeRoom(i int) bool {
 	}
 	if len(s.cells) >= l.session.slotTokens {
 		drop := l.session.shiftSlot(i, len(s.cells))
+		if drop == 0 {
+			l.engine.cfg.Log.Warn("this model's context cannot shift: answers end when it is full", keyModel, l.engine.cfg.PublicName)
+			l.session.shifts = false
+		}
 		s.cells = append(s.cells[:min(shiftKeeps, len(s.cells))], s.cells[min(shiftKeeps+drop, len(s.cells)):]...)
 		s.shifted = s.shifted || drop > 0
 	}

@@ -27,7 +27,9 @@ func TestStepAllocates(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := &assignment{params: p, prompt: []llama.Token{llama.Token(10 + i)}}
-			jobs = append(jobs, a.job(0, make(chan struct{}, 1)))
+			a.params.Choices = 1
+			a.setChains(s)
+			jobs = append(jobs, a.job(make(chan struct{}, 1)))
 			l.begin(jobs[i])
 		}
 		var m mail

@@ -20,14 +20,36 @@ type assignment struct {
 	afterThought bool
 	// parse says how an answer is split; nil: all of it is content.
 	parse *toolcall.Options
+	// chains are the samplers of the answers that have no job yet. They are made before the loop gets
+	// the job: some take llama.cpp a second.
+	chains []llama.Sampler
 }
 
-// job is the request's answer number i.
-func (a *assignment) job(i int, ready chan struct{}) *job {
-	return &job{
-		params: &a.params, prompt: a.prompt, seed: foldSeed(a.params.Sampling.Seed, i), rules: a.rules,
+// setChains makes the samplers of every answer.
+func (a *assignment) setChains(s *session) {
+	for i := range a.params.Choices {
+		chain := newChain(s, &a.params.Sampling, foldSeed(a.params.Sampling.Seed, i))
+		remember(chain, s, &a.params.Sampling, a.prompt)
+		a.chains = append(a.chains, chain)
+	}
+}
+
+// free lets go of the samplers that no job has.
+func (a *assignment) free() {
+	for _, chain := range a.chains {
+		llama.SamplerFree(chain)
+	}
+	a.chains = nil
+}
+
+// job is the request's next answer. The loop frees its samplers.
+func (a *assignment) job(ready chan struct{}) *job {
+	j := &job{
+		params: &a.params, prompt: a.prompt, chain: a.chains[0], rules: a.rules,
 		afterThought: a.afterThought, marks: a.parse != nil, ready: ready,
 	}
+	a.chains = a.chains[1:]
+	return j
 }
 
 // setPrompt makes the tokens that the model reads.

@@ -12,7 +12,7 @@ func (l *loop) begin(j *job) {
 	for i := range l.slots {
 		l.holdings[i] = l.slots[i].holding()
 	}
-	at, saved := l.saved.find(j.prompt)
+	at, saved := l.saved.find(j.prompt, l.session.slides > 0 || !l.session.rewinds)
 	p := pickSlot(l.holdings, j.prompt, saved)
 	s := &l.slots[p.slot]
 	if l.copying { // a copy still to be made would overwrite the state, or be made of it
@@ -22,10 +22,13 @@ func (l *loop) begin(j *job) {
 	if p.saved > 0 {
 		state = l.saved.take(at)
 	}
+	if p.copied > 0 && !l.session.rewinds {
+		p.copied, p.from = 0, -1 // it could not forget what the other has read since
+	}
 	l.saveBefore(p)
 	l.clock++
 	s.job, s.used, s.shifted, s.follow, s.read, s.made = j, l.clock, false, -1, 0, 0
-	s.text = completion.NewText(j.params.Stops)
+	s.text, s.chain = completion.NewText(j.params.Stops), j.chain
 	s.rules = newRules(j)
 	switch {
 	case p.saved > 0:
@@ -44,8 +47,6 @@ func (l *loop) begin(j *job) {
 	if s.job == nil { // the slot could not even be cleared
 		return
 	}
-	s.chain = newChain(l.session, &j.params.Sampling, j.seed)
-	remember(s.chain, l.session, &j.params.Sampling, j.prompt)
 	if s.follow < 0 {
 		s.job.putCached(s.read)
 	}
@@ -77,9 +78,12 @@ func (l *loop) join(i int) {
 	if !src.shifted {
 		n = min(shared(src.cells, s.job.prompt), len(s.job.prompt)-1)
 	}
-	if n >= leastReuse && l.session.copySlot(from, i, n) {
-		s.cells = append(s.cells[:0], s.job.prompt[:n]...)
-		s.read, s.copied, l.copying = n, true, true
+	if n >= leastReuse {
+		l.copying, s.copied = true, true // also if the copy cannot be used: llama.cpp will make it
+		if l.session.copySlot(from, i, n) {
+			s.cells = append(s.cells[:0], s.job.prompt[:n]...)
+			s.read = n
+		}
 	}
 	s.job.putCached(s.read)
 }
@@ -109,7 +113,7 @@ func (l *loop) saveBefore(p pick) {
 		return
 	}
 	size := l.session.stateSize(p.slot)
-	if size <= 0 || size > l.saved.limit {
+	if size <= 0 || !l.saved.makeRoom(size+4*len(s.cells)) {
 		return
 	}
 	if data := l.session.saveSlot(p.slot, size); data != nil {

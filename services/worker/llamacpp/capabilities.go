@@ -2,31 +2,29 @@ package llamacpp
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
 
+	"github.com/rbee-project/rbee/gguf"
 	"github.com/rbee-project/rbee/messages"
 )
 
-// encoders are the architectures that read a whole text at once, and generate none. A context for
-// generating would be an assert in llama.cpp.
-var encoders = []string{"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "eurobert", "gemma-embedding"}
-
-// encodes says whether the model is an encoder.
-func encodes(m llama.Model) bool {
-	arch, _ := llama.ModelMetaValStr(m, "general.architecture")
-	causal, ok := llama.ModelMetaValStr(m, arch+".attention.causal")
-	return ok && causal == "false" || slices.Contains(encoders, arch)
-}
-
-// describeVectors says what vectors the model can make, before the context for them is made.
-func (s *session) describeVectors(cfg Config) {
+// describeVectors says what vectors the model can make, before the context for them is made. header
+// may be nil.
+func (s *session) describeVectors(cfg Config, header *gguf.Header) error {
 	s.pooling = pooling(s.model, cfg.Pooling)
+	ranks := func(t gguf.Tensor) bool { return strings.HasPrefix(t.Name, "cls") }
+	if cfg.Pooling == "rank" && header != nil && !slices.ContainsFunc(header.Tensors, ranks) {
+		return messages.Errorf(messages.CodeBadRequest, "llamacpp.load", "pooling: %s has nothing to rank with", cfg.PublicName).
+			WithHint("use a reranker, or another pooling")
+	}
 	s.vectorSize = int(llama.ModelNEmbdOut(s.model))
 	s.vectorTokens = vectorTokens
 	if n := int(llama.ModelNCtxTrain(s.model)); n > 0 {
 		s.vectorTokens = min(s.vectorTokens, n)
 	}
+	return nil
 }
 
 // capabilities is what the model can do. What is not in it is refused.

@@ -24,7 +24,16 @@ func (s *session) clearSlot(slot int) error {
 // the slot must be cleared.
 func (s *session) cut(slot, n int) bool {
 	ok, err := llama.MemorySeqRm(s.memory, llama.SeqId(slot), llama.Pos(n), -1)
-	return ok && err == nil
+	if err != nil || !ok {
+		s.rewinds = false
+		return false
+	}
+	if s.slides == 0 || n == 0 {
+		return true
+	}
+	// A saved state has no more of the sliding layers than their window, and cut back it has less.
+	first, err := llama.MemorySeqPosMin(s.memory, llama.SeqId(slot))
+	return err == nil && first >= 0 && int(first) <= max(0, n-s.slides)
 }
 
 // copySlot gives the slot to the first n tokens of the slot from, with the next decode. It reports

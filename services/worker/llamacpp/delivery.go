@@ -4,9 +4,15 @@ import (
 	"context"
 	"time"
 
+	"github.com/hybridgroup/yzma/pkg/llama"
+
+	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/worker/completion"
 	"github.com/rbee-project/rbee/services/worker/engine"
 )
+
+// mostWhole is how many bytes of an answer that is not streamed are kept; a logprob counts as its size.
+const mostWhole = 32 << 20
 
 // delivery brings the answers of one request to its client. It owns the slots that the request has
 // taken.
@@ -70,8 +76,9 @@ func (d *delivery) run(ctx context.Context) error {
 
 // start gives the next choice a job.
 func (d *delivery) start() error {
-	j := d.of.job(d.begun, d.ready)
+	j := d.of.job(d.ready)
 	if err := d.engine.submit(j); err != nil {
+		llama.SamplerFree(j.chain)
 		return err
 	}
 	d.choices[d.begun].job = j
@@ -116,6 +123,10 @@ func (d *delivery) pass(i int, c *choice) error {
 	if !d.req.Stream {
 		for _, p := range pieces {
 			c.parts.keep(p)
+		}
+		if c.parts.size() > mostWhole {
+			return messages.Errorf(messages.CodeBadRequest, "llamacpp.infer", "the answer has more than %d MiB", mostWhole>>20).
+				WithHint("set max_tokens, or ask for a stream")
 		}
 		return nil
 	}
@@ -183,4 +194,5 @@ func (d *delivery) stop() {
 		}
 	}
 	d.engine.release(d.slots)
+	d.of.free()
 }

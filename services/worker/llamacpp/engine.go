@@ -170,7 +170,8 @@ func (e *Engine) count(now time.Time, tokens int) {
 	e.rate.add(now, tokens)
 }
 
-// Close ends what runs and frees everything. It waits for at most one step.
+// Close ends what runs and frees everything. It waits for at most one step, and for prompts that are
+// being written or cut up.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.phase, e.session = closed, nil

@@ -61,7 +61,11 @@ func (e *Engine) prepare(ctx context.Context, s *session, params completion.Para
 	if err := a.setPrompt(ctx, s); err != nil {
 		return nil, err
 	}
-	return a, a.setRules(s)
+	if err := a.setRules(s); err != nil {
+		return nil, err
+	}
+	a.setChains(s)
+	return a, nil
 }
 
 func cannot(format string, args ...any) *messages.Error {

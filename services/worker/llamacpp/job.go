@@ -15,8 +15,8 @@ import (
 type job struct {
 	params *completion.Params
 	prompt []llama.Token
-	// seed is the answer's own: the choices of one request differ.
-	seed uint32
+	// chain are the answer's own samplers: the choices of one request differ.
+	chain llama.Sampler
 	// rules bind the text, from its beginning or, with afterThought, from the end of the model's
 	// thinking on; nil: free.
 	rules        *grammar.Grammar
@@ -75,16 +75,25 @@ func (j *job) putCached(n int) {
 	j.mu.Unlock()
 }
 
-// putToken adds a token: its text goes through to, which holds back what may not be shown yet.
-func (j *job) putToken(to *completion.Text, piece string, made int, lp *completion.Logprob) {
+// mostUnread is how many bytes of an answer may wait for their reader; a logprob counts as its size.
+const mostUnread = 4 << 20
+
+// putToken adds a token: its text goes through to, which holds back what may not be shown yet. It
+// reports whether the reader keeps up.
+func (j *job) putToken(to *completion.Text, piece string, made int, lp *completion.Logprob) bool {
 	j.mu.Lock()
 	j.mail.text = to.Append(j.mail.text, piece)
 	if lp != nil {
 		j.mail.logprobs = append(j.mail.logprobs, *lp)
 	}
 	j.mail.tokens = made
+	unread := len(j.mail.text)
+	if n := len(j.mail.logprobs); n > 0 {
+		unread += 64 * n * (1 + len(j.mail.logprobs[0].Top))
+	}
 	j.mu.Unlock()
 	j.tell()
+	return unread <= mostUnread
 }
 
 // putEnd says that the answer is complete, or why it is not.

@@ -16,6 +16,7 @@ type loop struct {
 	saved   savedStates
 	errands []errand
 	clock   uint64 // counts jobs
+	turn    int    // the slot that is first to read its prompt in the next step
 	copying bool   // llama.cpp will copy contexts with the next decode
 
 	pace       pace
@@ -124,7 +125,7 @@ func (l *loop) endAll(err error) {
 // step is one decode: a token for every slot that answers, a piece of the prompt for the others.
 func (l *loop) step() {
 	decoding := l.demand()
-	prompt := planStep(l.demands, l.session.stepTokens, l.pace.chunk(decoding), l.shares)
+	prompt := planStep(l.demands, l.session.stepTokens, l.pace.chunk(decoding), l.turn, l.shares)
 	if !l.fill() {
 		l.fail(messages.Errorf(messages.CodeInternal, "llamacpp.decode", "a batch would outgrow its bounds"))
 		return
@@ -133,6 +134,7 @@ func (l *loop) step() {
 		l.joinAll()
 		return
 	}
+	l.turn = (l.turn + 1) % len(l.slots)
 	began := time.Now()
 	err := l.session.decode()
 	now := time.Now()
@@ -159,9 +161,8 @@ func (l *loop) step() {
 func (l *loop) fail(err error) {
 	l.engine.cfg.Log.Error("decode failed", keyError, err)
 	l.session.batch.clear()
-	l.copying = false
 	for i := range l.slots {
-		l.slots[i].cells, l.slots[i].copied = l.slots[i].cells[:0], false
+		l.slots[i].cells = l.slots[i].cells[:0]
 	}
 	l.endAll(err)
 }

@@ -77,6 +77,18 @@ func (p *parts) keep(piece completion.Piece) {
 	}
 }
 
+// size is about how many bytes are kept.
+func (p *parts) size() int {
+	n := len(p.content) + len(p.reasoning)
+	if len(p.logprobs) > 0 {
+		n += len(p.logprobs) * 64 * (1 + len(p.logprobs[0].Top))
+	}
+	for _, c := range p.calls {
+		n += len(c.Arguments)
+	}
+	return n
+}
+
 // whole is the answer that was kept; reason is why the loop ended it.
 func (p *parts) whole(reason string) completion.Answer {
 	return completion.Answer{Reason: p.reason(reason), Piece: completion.Piece{

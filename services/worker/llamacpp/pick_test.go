@@ -95,16 +95,22 @@ func TestSavedStates(t *testing.T) {
 	}
 	s.put(state(0, 50, 400))
 	s.put(state(500, 50, 400))
-	if i, n := s.find(numbers(0, 30)); n != 30 || s.list[i].tokens[0] != 0 {
+	if i, n := s.find(numbers(0, 30), false); n != 30 || s.list[i].tokens[0] != 0 {
 		t.Errorf("found %d tokens at %d", n, i)
+	}
+	if i, _ := s.find(numbers(0, 30), true); i >= 0 {
+		t.Error("a state is offered that would have to be cut back")
+	}
+	if i, n := s.find(numbers(0, 60), true); i != 0 || n != 50 {
+		t.Errorf("a whole state is not offered: %d tokens at %d", n, i)
 	}
 	s.take(0)                  // the first is the last used now
 	s.put(state(900, 50, 400)) // so the second goes
-	if _, n := s.find(numbers(500, 50)); n != 0 || s.bytes != 800 || len(s.list) != 2 {
+	if _, n := s.find(numbers(500, 50), false); n != 0 || s.bytes != 800 || len(s.list) != 2 {
 		t.Errorf("the longest unused is still there, %d bytes in %d states", s.bytes, len(s.list))
 	}
 	s.put(state(0, 60, 500)) // goes on where the first ended
-	if _, n := s.find(numbers(0, 100)); n != 60 || s.bytes != 900 || len(s.list) != 2 {
+	if _, n := s.find(numbers(0, 100), false); n != 60 || s.bytes != 900 || len(s.list) != 2 {
 		t.Errorf("%d tokens, %d bytes in %d states: a beginning was not replaced", n, s.bytes, len(s.list))
 	}
 	if !s.has(numbers(0, 40)) || s.has(numbers(0, 61)) {

@@ -21,9 +21,9 @@ type demand struct {
 
 // planStep says in share how many tokens each slot may put into the next step: one for every slot
 // that decodes, and a fair part of the rest, at most chunk, for every slot that still reads its
-// prompt. room is the most tokens that the step takes. It allocates nothing; share is as long as
-// slots. It reports how many prompt tokens there are.
-func planStep(slots []demand, room, chunk int, share []int) (prompt int) {
+// prompt, beginning with slot first where there is too little for all. room is the most tokens that the
+// step takes. It allocates nothing; share is as long as slots. It reports how many prompt tokens there are.
+func planStep(slots []demand, room, chunk, first int, share []int) (prompt int) {
 	hungry := 0
 	for i, s := range slots {
 		share[i] = 0
@@ -40,7 +40,9 @@ func planStep(slots []demand, room, chunk int, share []int) (prompt int) {
 		// Give everybody the same; who needs less leaves the difference to the others.
 		each := max(1, left/hungry)
 		hungry = 0
-		for i, s := range slots {
+		for k := range slots {
+			i := (first + k) % len(slots)
+			s := slots[i]
 			if s.decoding || share[i] >= s.prompt {
 				continue
 			}

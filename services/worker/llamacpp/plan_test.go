@@ -25,9 +25,24 @@ func TestPlanStep(t *testing.T) {
 		"more readers than room":       {[]demand{reads(5), reads(5), reads(5)}, 2, 256, []int{1, 1, 0}},
 	} {
 		got := make([]int, len(tc.slots))
-		if planStep(tc.slots, tc.room, tc.chunk, got); !slices.Equal(got, tc.want) {
+		if planStep(tc.slots, tc.room, tc.chunk, 0, got); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
+	}
+}
+
+// TestPlanTakesTurns: where a step is too small for all readers, each has its turn.
+func TestPlanTakesTurns(t *testing.T) {
+	slots := []demand{{prompt: 9}, {prompt: 9}, {prompt: 9}}
+	read, share := make([]int, 3), make([]int, 3)
+	for first := range 3 {
+		planStep(slots, 3, 2, first, share)
+		for i, n := range share {
+			read[i] += n
+		}
+	}
+	if !slices.Equal(read, []int{2, 2, 2}) {
+		t.Errorf("after three steps %v", read)
 	}
 }
 
@@ -48,7 +63,7 @@ func TestPlanKeepsItsPromises(t *testing.T) {
 		}
 		room, chunk := len(slots)+r.IntN(300), 1+r.IntN(300)
 		share, answers, read := make([]int, len(slots)), 0, 0
-		told := planStep(slots, room, chunk, share)
+		told := planStep(slots, room, chunk, r.IntN(len(slots)), share)
 		for i, n := range share {
 			switch {
 			case slots[i].decoding && n != 1:

@@ -85,9 +85,19 @@ func (a *assignment) chatTokens(ctx context.Context, s *session) ([]llama.Token,
 		return nil, err
 	}
 	a.setParser(parts, caps)
+	if len(parts) == 1 {
+		return s.vocab.tokens(parts[0].Text, true, !parts[0].Literal), nil
+	}
 	var out []llama.Token
+	if s.vocab.addsBOS && s.vocab.bos != llama.TokenNull {
+		out = append(out, s.vocab.bos)
+	}
 	for _, p := range parts {
-		out = append(out, s.vocab.tokens(p.Text, len(out) == 0 && !p.Literal, !p.Literal)...)
+		more := s.vocab.cut(p.Text, false, !p.Literal)
+		if len(out) == 1 && len(more) > 0 && more[0] == out[0] && out[0] == s.vocab.bos {
+			more = more[1:] // the template wrote one, too
+		}
+		out = append(out, more...)
 	}
 	return out, nil
 }

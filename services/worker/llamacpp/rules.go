@@ -13,11 +13,12 @@ import (
 )
 
 // setRules compiles what binds the answer: a format that is asked for, or a call that must be made.
-func (a *assignment) setRules(*session) error {
+func (a *assignment) setRules(s *session) error {
 	f, err := a.gbnf()
 	if err != nil || f == "" {
 		return err
 	}
+	s.vocab.trie() // made here the first time, and not while the loop decodes
 	a.rules, err = grammar.Parse(f)
 	return err
 }

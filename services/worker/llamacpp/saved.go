@@ -16,11 +16,12 @@ type savedState struct {
 
 func (s savedState) size() int { return len(s.data) + 4*len(s.tokens) }
 
-// find is the state that shares the longest beginning with prompt; index -1 if none shares any.
-func (s *savedStates) find(prompt []llama.Token) (index, n int) {
+// find is the state that shares the longest beginning with prompt; index -1 if none shares any. With
+// whole a state must be shared to its end.
+func (s *savedStates) find(prompt []llama.Token, whole bool) (index, n int) {
 	index = -1
 	for i, st := range s.list {
-		if m := shared(st.tokens, prompt); m > n {
+		if m := shared(st.tokens, prompt); m > n && (!whole || m == len(st.tokens) && m < len(prompt)) {
 			index, n = i, m
 		}
 	}
@@ -29,7 +30,7 @@ func (s *savedStates) find(prompt []llama.Token) (index, n int) {
 
 // has says whether tokens, or more, are saved.
 func (s *savedStates) has(tokens []llama.Token) bool {
-	_, n := s.find(tokens)
+	_, n := s.find(tokens, false)
 	return n == len(tokens)
 }
 

@@ -22,7 +22,12 @@ type session struct {
 	// slotTokens is the context of one slot; stepTokens is the most that one decode may get.
 	slotTokens, stepTokens int
 	shifts                 bool
-	allF32                 bool // all weights, and so all that is computed
+	// slides is how many tokens the model's sliding layers look back; 0: it has none.
+	slides int
+	// rewinds says that a slot can forget its last tokens. A model with a recurrent state cannot,
+	// which llama.cpp only says when it is asked to.
+	rewinds bool
+	allF32  bool // all weights, and so all that is computed
 	// template writes chats; nil if the model's own is not usable, and templateErr says why.
 	template    *chattemplate.Renderer
 	templateErr error
@@ -64,7 +69,7 @@ func openSession(ctx context.Context, cfg Config, progress func(float64)) (*sess
 		return nil, "", err
 	}
 	s := &session{place: at, model: model, allF32: header != nil && header.AllF32()}
-	if err := s.prepare(ctx, cfg); err != nil {
+	if err := s.prepare(ctx, cfg, header); err != nil {
 		s.close()
 		return nil, "", err
 	}
@@ -96,7 +101,7 @@ func placeFor(devices []Device, header *gguf.Header, cfg Config) (place, error) 
 }
 
 // prepare makes what a loaded model needs to decode.
-func (s *session) prepare(ctx context.Context, cfg Config) (err error) {
+func (s *session) prepare(ctx context.Context, cfg Config, header *gguf.Header) (err error) {
 	if err := checkKind(cfg.ModelPath, s.model); err != nil {
 		return err
 	}
@@ -107,8 +112,10 @@ func (s *session) prepare(ctx context.Context, cfg Config) (err error) {
 	if err := s.openAdapters(cfg); err != nil {
 		return err
 	}
-	s.describeVectors(cfg)
-	if !encodes(s.model) {
+	if err := s.describeVectors(cfg, header); err != nil {
+		return err
+	}
+	if header == nil || !header.Encodes() {
 		if err := s.openContext(cfg); err != nil {
 			return err
 		}
@@ -146,6 +153,7 @@ func (s *session) openContext(cfg Config) (err error) {
 		cfg.Log.Warn("this model's context cannot shift: answers end when it is full", keyModel, cfg.PublicName)
 		s.shifts = false
 	}
+	s.slides, s.rewinds = int(llama.ModelNSWA(s.model)), true
 	s.adapt(s.ctx)
 	if s.batch, err = newBatch(s.stepTokens); err != nil {
 		return noMemory(cfg.ModelPath, err.Error())

@@ -3,6 +3,7 @@ package llamacpp
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
 
@@ -40,8 +41,8 @@ func (s *session) embeddingTexts(body tasks.Embedding) ([][]llama.Token, error) 
 	return texts, nil
 }
 
-// rerankTexts puts the query before each document, as llama-server does: begin, query, end, separator,
-// document, end.
+// rerankTexts puts the query before each document, as llama-server does: by the model's template named
+// "rerank" if it has one; else begin, query, end, separator, document, end.
 func (s *session) rerankTexts(body tasks.Rerank) ([][]llama.Token, error) {
 	if s.pooling != llama.PoolingTypeRank {
 		return nil, cannot("this model does not rank documents").WithHint("use a reranker, such as bge-reranker")
@@ -50,34 +51,52 @@ func (s *session) rerankTexts(body tasks.Rerank) ([][]llama.Token, error) {
 	if n := v.atLeast(len(body.Query)); n > s.vectorTokens {
 		return nil, tooLong("query", fmt.Sprintf("at least %d", n), s.vectorTokens)
 	}
-	query := llama.Tokenize(v.handle, body.Query, false, true)
-	end := v.eos
-	if end == llama.TokenNull {
-		end = v.sep
-	}
-	join := func(out []llama.Token, add bool, t llama.Token) []llama.Token {
-		if add && t != llama.TokenNull {
-			return append(out, t)
-		}
-		return out
-	}
-	head := join(nil, v.addsBOS, v.bos)
-	head = append(head, query...)
-	head = join(head, v.addsEOS, end)
-	head = join(head, v.addsSep, v.sep)
+	head, tail := s.rerankFrame(v.cut(body.Query, false, false))
 	texts := make([][]llama.Token, len(body.Documents))
 	for i, d := range body.Documents {
 		field := fmt.Sprintf("documents[%d]", i)
 		if n := v.atLeast(len(d)); n+len(head) > s.vectorTokens {
 			return nil, tooLong(field, fmt.Sprintf("with the query at least %d", n+len(head)), s.vectorTokens)
 		}
-		t := append(slices.Clone(head), llama.Tokenize(v.handle, d, false, true)...)
-		texts[i] = join(t, v.addsEOS, end)
+		texts[i] = slices.Concat(head, v.cut(d, false, false), tail)
 		if n := len(texts[i]); n == 0 || n > s.vectorTokens {
 			return nil, tooLong(field, fmt.Sprint("with the query ", n), s.vectorTokens)
 		}
 	}
 	return texts, nil
+}
+
+// rerankFrame is what comes before a document, the query in it, and what comes after.
+func (s *session) rerankFrame(query []llama.Token) (head, tail []llama.Token) {
+	v := s.vocab
+	if before, after, ok := strings.Cut(v.rerank, "{document}"); ok {
+		fill := func(text string, first bool) (out []llama.Token) {
+			for i, part := range strings.Split(text, "{query}") {
+				if i > 0 {
+					out = append(out, query...)
+				}
+				if part != "" || first && i == 0 {
+					out = append(out, v.cut(part, first && i == 0, true)...)
+				}
+			}
+			return out
+		}
+		return fill(before, true), fill(after, false)
+	}
+	end := v.eos
+	if end == llama.TokenNull {
+		end = v.sep
+	}
+	add := func(to []llama.Token, when bool, t llama.Token) []llama.Token {
+		if when && t != llama.TokenNull {
+			return append(to, t)
+		}
+		return to
+	}
+	head = append(add(nil, v.addsBOS, v.bos), query...)
+	head = add(head, v.addsEOS, end)
+	head = add(head, v.addsSep, v.sep)
+	return head, add(nil, v.addsEOS, end)
 }
 
 func tooLong(field, size string, most int) error {

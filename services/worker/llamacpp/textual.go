@@ -22,7 +22,7 @@ func (e *Engine) tokenize(req engine.Request, emit func([]byte) error) error {
 	}
 	defer e.readers.Done()
 	var tokens []int32
-	for _, t := range llama.Tokenize(s.vocab.handle, body.Content, body.AddSpecial, body.ParseSpecial) {
+	for _, t := range s.vocab.cut(body.Content, body.AddSpecial, body.ParseSpecial) {
 		tokens = append(tokens, int32(t))
 	}
 	return emit(body.Answer(tokens, func(t int32) string { return s.vocab.shown(llama.Token(t)) }))

@@ -26,6 +26,7 @@ type vocabulary struct {
 	addsBOS, addsEOS bool        // to every prompt
 	addsSep          bool
 	template         string // the model's chat template; may be empty
+	rerank           string // the model's template of that name, with {query} and {document}; may be empty
 	// special has the texts of the tokens that pieces has nothing for.
 	special map[llama.Token]string
 	// marks has those of special that are part of how a model calls functions.
@@ -40,7 +41,7 @@ func readVocabulary(m llama.Model) *vocabulary {
 	n := int(llama.VocabNTokens(h))
 	v := &vocabulary{
 		handle: h, pieces: make([]string, n), ends: make([]bool, n), control: make([]bool, n),
-		bos: llama.VocabBOS(h), eos: llama.VocabEOS(h), sep: llama.VocabSEP(h), template: llama.ModelChatTemplate(m, ""),
+		bos: llama.VocabBOS(h), eos: llama.VocabEOS(h), sep: llama.VocabSEP(h), template: llama.ModelChatTemplate(m, ""), rerank: llama.ModelChatTemplate(m, "rerank"),
 		addsBOS: llama.VocabGetAddBOS(h), addsEOS: llama.VocabGetAddEOS(h), addsSep: llama.VocabGetAddSEP(h),
 		special: map[llama.Token]string{}, marks: map[llama.Token]string{},
 	}
@@ -119,7 +120,7 @@ func (v *vocabulary) atLeast(bytes int) int {
 
 // tokens cuts text up. With special, the texts of special tokens become those tokens.
 func (v *vocabulary) tokens(text string, addBOS, special bool) []llama.Token {
-	out := llama.Tokenize(v.handle, text, addBOS, special)
+	out := v.cut(text, addBOS, special)
 	if len(out) > 1 && out[0] == v.bos && out[1] == v.bos {
 		out = out[1:] // the template wrote one, too
 	}
