@@ -64,7 +64,7 @@ func (a *assignment) setPrompt(ctx context.Context, s *session) (err error) {
 	case len(p.PromptTokens) > 0:
 		a.prompt, err = v.given("prompt", p.PromptTokens)
 	default:
-		a.prompt = v.tokens(p.Prompt, true, true)
+		a.prompt, err = v.tokens(ctx, p.Prompt, true, true)
 	}
 	if err == nil {
 		a.prompt, err = v.checked(a.prompt, s.slotTokens)

@@ -19,7 +19,7 @@ func (e *Engine) Infer(ctx context.Context, req engine.Request, emit func([]byte
 	case messages.TaskRerank:
 		return e.rerank(ctx, req, emit)
 	case messages.TaskTokenize:
-		return engine.Usage{}, e.tokenize(req, emit)
+		return engine.Usage{}, e.tokenize(ctx, req, emit)
 	case messages.TaskDetokenize:
 		return engine.Usage{}, e.detokenize(req, emit)
 	default:

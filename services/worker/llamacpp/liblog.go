@@ -15,10 +15,10 @@ import (
 // callback into Go can never be freed. Lines of several engines cannot be told apart, so they go to
 // the engine that loaded last.
 var libLog struct {
-	mu        sync.Mutex
-	to        *slog.Logger
-	level     slog.Level // of the line that a "continue" goes on with
-	lastError string
+	mu         sync.Mutex
+	to         *slog.Logger
+	level      slog.Level // of the line that a "continue" goes on with
+	firstError string
 }
 
 // captureLog turns llama.cpp's own printing off. It is called once, by loadLibrary.
@@ -41,8 +41,8 @@ func logLine(level llama.LogLevel, text string) {
 	default:
 		libLog.level = slog.LevelDebug
 	}
-	if level == llama.LogLevelError && text != "" {
-		libLog.lastError = text
+	if level == llama.LogLevelError && text != "" && libLog.firstError == "" { // what follows says less
+		libLog.firstError = text
 	}
 	to, at := libLog.to, libLog.level
 	libLog.mu.Unlock()
@@ -51,11 +51,11 @@ func logLine(level llama.LogLevel, text string) {
 	}
 }
 
-// logTo sends later lines to log and forgets the last error.
+// logTo sends later lines to log and forgets the first error.
 func logTo(log *slog.Logger) {
 	libLog.mu.Lock()
 	defer libLog.mu.Unlock()
-	libLog.to, libLog.lastError = log, ""
+	libLog.to, libLog.firstError = log, ""
 }
 
 // logNoMore stops lines to log, whose owner is closing.
@@ -67,9 +67,11 @@ func logNoMore(log *slog.Logger) {
 	}
 }
 
-// lastLibError is the last line that llama.cpp called an error, since logTo.
-func lastLibError() string {
+// takeLibError is the first line that llama.cpp called an error since logTo, and forgets it.
+func takeLibError() string {
 	libLog.mu.Lock()
 	defer libLog.mu.Unlock()
-	return libLog.lastError
+	first := libLog.firstError
+	libLog.firstError = ""
+	return first
 }

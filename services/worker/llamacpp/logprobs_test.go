@@ -72,8 +72,8 @@ func TestLogprobsAreAll(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Random), Slots: 1, ContextLength: 256})
 	b := newBare(t, e)
 	v := e.session.vocab
-	prompt := v.tokens("hive worker", true, false)
-	for _, logits := range b.follow(prompt, v.tokens(" honey flower sting", false, false)) {
+	prompt := v.of(t, "hive worker", true, false)
+	for _, logits := range b.follow(prompt, v.of(t, " honey flower sting", false, false)) {
 		lp := logprobs(logits, v, 40, len(v.pieces))
 		sum := 0.0
 		for i, x := range lp.Top {

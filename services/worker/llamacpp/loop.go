@@ -126,8 +126,9 @@ func (l *loop) endAll(err error) {
 func (l *loop) step() {
 	decoding := l.demand()
 	prompt := planStep(l.demands, l.session.stepTokens, l.pace.chunk(decoding), l.turn, l.shares)
-	if !l.fill() {
-		l.fail(messages.Errorf(messages.CodeInternal, "llamacpp.decode", "a batch would outgrow its bounds"))
+	if i := l.fill(); i >= 0 {
+		l.session.batch.clear()
+		l.end(i, "", messages.Errorf(messages.CodeInternal, "llamacpp.decode", "a token of the request is out of bounds"))
 		return
 	}
 	if l.session.batch.len() == 0 { // nobody is left to be waited for
@@ -182,8 +183,9 @@ func (l *loop) demand() (decoding bool) {
 	return decoding
 }
 
-// fill puts every slot's share into the batch. It reports whether all of it was in bounds.
-func (l *loop) fill() bool {
+// fill puts every slot's share into the batch. It returns the slot that has a token out of bounds, which
+// llama.cpp must not get; -1 if none has.
+func (l *loop) fill() int {
 	l.session.batch.clear()
 	for i, n := range l.shares {
 		s := &l.slots[i]
@@ -198,9 +200,9 @@ func (l *loop) fill() bool {
 				s.output = int32(l.session.batch.len())
 			}
 			if !l.session.add(i, len(s.cells)+k, t, wanted) {
-				return false
+				return i
 			}
 		}
 	}
-	return true
+	return -1
 }

@@ -17,7 +17,7 @@ func (s *session) openAdapters(cfg Config) error {
 		}
 		a, err := llama.AdapterLoraInit(s.model, l.Path)
 		if err == nil && a == 0 {
-			err = errors.New(lastLibError())
+			err = errors.New(takeLibError())
 		}
 		if err != nil {
 			return badAdapter(l.Path, err)

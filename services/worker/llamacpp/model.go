@@ -122,7 +122,7 @@ func badModel(path string, err error) error {
 
 // loadError says why llama.cpp gave no model, as far as its log tells.
 func loadError(path string, err error) error {
-	why := lastLibError()
+	why := takeLibError()
 	if why == "" {
 		return badModel(path, err)
 	}

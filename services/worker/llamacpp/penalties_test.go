@@ -70,7 +70,7 @@ func TestDry(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Endless), Slots: 1, ContextLength: 512})
 	v := e.session.vocab
 	twice := func(fields map[string]any) (n int) {
-		tokens := v.tokens(bees.Sentence, true, false)
+		tokens := v.of(t, bees.Sentence, true, false)
 		tokens = append(tokens, v.ids(t, first(t, e, chat(bees.Sentence, with(fields, "max_tokens", 150, "logprobs", true))).tokens)...)
 		known := map[string]bool{}
 		for i := range len(tokens) - 3 {

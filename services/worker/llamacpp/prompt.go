@@ -85,15 +85,23 @@ func (a *assignment) chatTokens(ctx context.Context, s *session) ([]llama.Token,
 		return nil, err
 	}
 	a.setParser(parts, caps)
+	for _, p := range parts {
+		if strings.IndexByte(p.Text, 0) >= 0 { // C would see its end there
+			return nil, cannot("chat template: it writes a NUL character")
+		}
+	}
 	if len(parts) == 1 {
-		return s.vocab.tokens(parts[0].Text, true, !parts[0].Literal), nil
+		return s.vocab.tokens(ctx, parts[0].Text, true, !parts[0].Literal)
 	}
 	var out []llama.Token
 	if s.vocab.addsBOS && s.vocab.bos != llama.TokenNull {
 		out = append(out, s.vocab.bos)
 	}
 	for _, p := range parts {
-		more := s.vocab.cut(p.Text, false, !p.Literal)
+		more, err := s.vocab.cut(ctx, p.Text, false, !p.Literal)
+		if err != nil {
+			return nil, err
+		}
 		if len(out) == 1 && len(more) > 0 && more[0] == out[0] && out[0] == s.vocab.bos {
 			more = more[1:] // the template wrote one, too
 		}

@@ -292,3 +292,13 @@ func argmax(x []float32) llama.Token {
 	}
 	return llama.Token(best)
 }
+
+// of is a text's tokens.
+func (v *vocabulary) of(t testing.TB, text string, add, special bool) []llama.Token {
+	t.Helper()
+	tokens, err := v.tokens(t.Context(), text, add, special)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens
+}

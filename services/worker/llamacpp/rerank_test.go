@@ -113,7 +113,7 @@ func TestRerankRefused(t *testing.T) {
 	}{
 		"no query":             {"", []string{"a"}, messages.CodeBadRequest, "query: is missing"},
 		"a long document":      {"q", []string{"a", strings.Repeat("1 ", 600)}, messages.CodeContextFull, "documents[1]: has with the query "},
-		"a very long document": {"q", []string{strings.Repeat("queen ", 1<<20)}, messages.CodeContextFull, "documents[0]: has with the query at least "},
+		"a very long document": {"q", []string{strings.Repeat("queen ", 1<<20)}, messages.CodeContextFull, "documents[0]: has at least "},
 		"a very long query":    {strings.Repeat("queen ", 1<<20), []string{"a"}, messages.CodeContextFull, "query: has at least "},
 		"a long query":         {strings.Repeat("1 ", 600), []string{"a"}, messages.CodeContextFull, "with the query"},
 	} {

@@ -138,7 +138,7 @@ func (s *session) prepare(ctx context.Context, cfg Config, header *gguf.Header) 
 func (s *session) openContext(cfg Config) (err error) {
 	s.slotTokens = cfg.contextPerSlot(int(llama.ModelNCtxTrain(s.model)))
 	if s.ctx, err = llama.InitFromModel(s.model, contextParams(cfg, s.slotTokens, s.allF32)); err != nil {
-		return noMemory(cfg.ModelPath, fmt.Sprintf("no room for %d slots of %d tokens (%s)", cfg.Slots, s.slotTokens, lastLibError()))
+		return noMemory(cfg.ModelPath, fmt.Sprintf("no room for %d slots of %d tokens (%s)", cfg.Slots, s.slotTokens, takeLibError()))
 	}
 	if s.memory, err = llama.GetMemory(s.ctx); err != nil || s.memory == 0 {
 		return badModel(cfg.ModelPath, errors.New("it keeps no context"))
@@ -239,7 +239,7 @@ func (s *session) add(slot, position int, t llama.Token, wanted bool) bool {
 func (s *session) decode() error {
 	code, err := llama.Decode(s.ctx, s.batch.raw)
 	if err == nil && code != 0 {
-		err = fmt.Errorf("llama.cpp says %d (%s)", code, lastLibError())
+		err = fmt.Errorf("llama.cpp says %d (%s)", code, takeLibError())
 	}
 	s.batch.clear()
 	return err

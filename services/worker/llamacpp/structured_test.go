@@ -103,7 +103,7 @@ func TestGrammarWith(t *testing.T) {
 	const schema = `{"type":"object","properties":{"a":{"type":"integer","minimum":10,"maximum":99},"b":{"enum":["red","blue"]}},"required":["a","b"],"additionalProperties":false}`
 	valid := validator(t, schema)
 	red := map[string]any{}
-	for _, tok := range e.session.vocab.tokens("red", false, false) {
+	for _, tok := range e.session.vocab.of(t, "red", false, false) {
 		red[fmt.Sprint(tok)] = 100
 	}
 	for name, fields := range map[string]map[string]any{
@@ -154,7 +154,7 @@ func TestGrammarDrawsFromTheAllowed(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Random), Slots: 1, ContextLength: 256})
 	b := newBare(t, e)
 	v := e.session.vocab
-	prompt := v.tokens("hive worker", true, false)
+	prompt := v.of(t, "hive worker", true, false)
 	var may []llama.Token
 	for tok, p := range v.pieces {
 		if len(p) == 1 && p[0] >= 'a' && p[0] <= 'z' {

@@ -11,7 +11,7 @@ import (
 )
 
 // tokenize answers with the tokens of a text. It needs no slot.
-func (e *Engine) tokenize(req engine.Request, emit func([]byte) error) error {
+func (e *Engine) tokenize(ctx context.Context, req engine.Request, emit func([]byte) error) error {
 	body, err := tasks.ParseTokenize(req.Body)
 	if err != nil {
 		return err
@@ -21,8 +21,12 @@ func (e *Engine) tokenize(req engine.Request, emit func([]byte) error) error {
 		return err
 	}
 	defer e.readers.Done()
+	cut, err := s.vocab.cut(ctx, body.Content, body.AddSpecial, body.ParseSpecial)
+	if err != nil {
+		return err
+	}
 	var tokens []int32
-	for _, t := range s.vocab.cut(body.Content, body.AddSpecial, body.ParseSpecial) {
+	for _, t := range cut {
 		tokens = append(tokens, int32(t))
 	}
 	return emit(body.Answer(tokens, func(t int32) string { return s.vocab.shown(llama.Token(t)) }))
@@ -60,7 +64,7 @@ func (e *Engine) embed(ctx context.Context, req engine.Request, emit func([]byte
 	if err != nil {
 		return engine.Usage{}, err
 	}
-	texts, err := s.embeddingTexts(body)
+	texts, err := s.embeddingTexts(ctx, body)
 	e.readers.Done()
 	if err != nil {
 		e.release(1)
@@ -84,7 +88,7 @@ func (e *Engine) rerank(ctx context.Context, req engine.Request, emit func([]byt
 	if err != nil {
 		return engine.Usage{}, err
 	}
-	texts, err := s.rerankTexts(body)
+	texts, err := s.rerankTexts(ctx, body)
 	e.readers.Done()
 	if err != nil {
 		e.release(1)

@@ -62,7 +62,7 @@ func newVectors(s *session, cfg Config) (*vectors, error) {
 	p.KVUnified, p.Embeddings, p.PoolingType = 1, 1, v.pooling
 	var err error
 	if v.ctx, err = llama.InitFromModel(m, p); err != nil {
-		return nil, noMemory(cfg.ModelPath, fmt.Sprintf("no room for embeddings of %d tokens (%s)", v.tokens, lastLibError()))
+		return nil, noMemory(cfg.ModelPath, fmt.Sprintf("no room for embeddings of %d tokens (%s)", v.tokens, takeLibError()))
 	}
 	v.tokens = min(v.tokens, int(llama.NBatch(v.ctx)), int(llama.NUBatch(v.ctx)))
 	v.pooling = llama.GetPoolingType(v.ctx)
@@ -123,7 +123,7 @@ func (v *vectors) step(texts [][]llama.Token) ([][]float32, error) {
 	began := time.Now()
 	if code, err := run(v.ctx, v.batch.raw); err != nil || code != 0 {
 		if err == nil {
-			err = errors.New(lastLibError())
+			err = errors.New(takeLibError())
 		}
 		return nil, fmt.Errorf("llama.cpp says %d (%w)", code, err)
 	}

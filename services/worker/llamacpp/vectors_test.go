@@ -185,7 +185,7 @@ func TestPooling(t *testing.T) {
 		t.Run(tc.model+" "+tc.pooling, func(t *testing.T) {
 			e := loaded(t, Config{ModelPath: bee(t, tc.model), Pooling: tc.pooling, ContextLength: 512})
 			got, n := embedded(t, e, input)
-			tokens := e.session.vocab.tokens(input, true, true)
+			tokens := e.session.vocab.of(t, input, true, true)
 			for _, how := range []string{"mean", "cls", "last"} {
 				d := apart(got[0], byToken(t, e, tokens, how))
 				if (d < 1e-5) != (how == tc.how) {
@@ -216,7 +216,7 @@ func TestVectorsTogetherAsAlone(t *testing.T) {
 					t.Errorf("texts %d and %d are alike", i-1, i)
 				}
 				alone += tokens
-				lists[i] = e.session.vocab.tokens(x, true, true)
+				lists[i] = e.session.vocab.of(t, x, true, true)
 			}
 			if n != alone {
 				t.Errorf("%d tokens, alone %d", n, alone)

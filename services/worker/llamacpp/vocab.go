@@ -1,6 +1,7 @@
 package llamacpp
 
 import (
+	"context"
 	"sync"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
@@ -18,8 +19,11 @@ type vocabulary struct {
 	ends []bool
 	// control[t] says that token t is one that a user's text must not be able to make.
 	control []bool
-	// controls are the texts of control tokens.
-	controls []string
+	// controls are the texts of control tokens, and controlStart has their first bytes.
+	controls     []string
+	controlStart [256]bool
+	// bpe says that text is split into words before it is cut up: in pieces the tokens are the same.
+	bpe bool
 	// longest is the most bytes that one token can stand for; 0 where a tokenizer may drop text.
 	longest          int
 	bos, eos, sep    llama.Token // llama.TokenNull if there is none
@@ -57,6 +61,7 @@ func readVocabulary(m llama.Model) *vocabulary {
 		v.control[i] = true
 		if text := llama.VocabGetText(h, t); text != "" {
 			v.controls = append(v.controls, text)
+			v.controlStart[text[0]] = true
 			v.longest = max(v.longest, len(text))
 			v.special[t] = text
 			if isMark(text) {
@@ -64,7 +69,9 @@ func readVocabulary(m llama.Model) *vocabulary {
 			}
 		}
 	}
-	if k := llama.GetVocabType(h); k != llama.VocabTypeBPE && k != llama.VocabTypeSPM {
+	kind := llama.GetVocabType(h)
+	v.bpe = kind == llama.VocabTypeBPE
+	if !v.bpe && kind != llama.VocabTypeSPM {
 		v.longest = 0
 	}
 	for _, t := range []*llama.Token{&v.bos, &v.eos, &v.sep} {
@@ -119,10 +126,10 @@ func (v *vocabulary) atLeast(bytes int) int {
 }
 
 // tokens cuts text up. With special, the texts of special tokens become those tokens.
-func (v *vocabulary) tokens(text string, addBOS, special bool) []llama.Token {
-	out := v.cut(text, addBOS, special)
+func (v *vocabulary) tokens(ctx context.Context, text string, add, special bool) ([]llama.Token, error) {
+	out, err := v.cut(ctx, text, add, special)
 	if len(out) > 1 && out[0] == v.bos && out[1] == v.bos {
 		out = out[1:] // the template wrote one, too
 	}
-	return out
+	return out, err
 }
