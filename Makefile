@@ -15,8 +15,9 @@ NATS_VER    := v0.5.0
 LLAMA_LIB    = $(shell bin/rbee engine list --json --data-dir $(CACHE)/rbee | sed -n 's/.*"path":"\([^"]*\)".*/\1/p' | head -1)
 MODEL       ?= builtin:bee-tiny
 PROMPT      ?= What does the queen do?
-# How many random schedules and hostile rounds make test-slow runs.
-SCHEDULES   ?= 500
+# How many random schedules make test-slow runs for each of seven models and modes; 5 and more also send
+# every hostile input instead of each fifth.
+SCHEDULES   ?= 72
 
 .PHONY: help build demo libs tools test check test-slow docs chaos-local bench bench-engine bench-llama-server soak fmt lint modules cross clean
 

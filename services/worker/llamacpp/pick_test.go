@@ -127,7 +127,7 @@ func TestPace(t *testing.T) {
 	if p.chunk(true) != firstChunk {
 		t.Errorf("a step of %d tokens before anything is known", p.chunk(true))
 	}
-	p.took(100*mixedStep, 1) // a step without a prompt says nothing
+	p.took(100*mixedStep, 1) // a step with next to no prompt says nothing
 	if p.chunk(true) != firstChunk {
 		t.Error("learned from a step without a prompt")
 	}
@@ -137,8 +137,17 @@ func TestPace(t *testing.T) {
 	if n := p.chunk(true); n != 64 {
 		t.Errorf("%d tokens beside others, want 64", n)
 	}
-	if n := p.chunk(false); n != chunkTokens {
+	if n := p.chunk(false); n < 64*int(loneStep/mixedStep) {
 		t.Errorf("%d tokens alone, want %d", n, chunkTokens)
+	}
+	for range 40 {
+		p.took(mixedStep/4, 0) // what others take of each step
+	}
+	for range 40 {
+		p.took(mixedStep, 64)
+	}
+	if n := p.chunk(true); n < 63 || n > 65 {
+		t.Errorf("%d tokens beside others that take a fourth, want 64", n)
 	}
 	for range 40 {
 		p.took(1000*mixedStep, 64)

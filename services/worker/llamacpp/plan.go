@@ -5,9 +5,9 @@ import "time"
 // What one step may hold. A cancel and the other slots' next tokens wait for at most one step.
 const (
 	chunkTokens = 512                    // prompt tokens that one step reads, at most
-	leastChunk  = 16                     // and at least, however slow the machine is
+	leastChunk  = 32                     // and at least, however slow the machine is: fewer cost nearly as much
 	firstChunk  = 128                    // before it is known how slow that is
-	mixedStep   = 100 * time.Millisecond // how long a step should take while others decode
+	mixedStep   = 200 * time.Millisecond // how long a step should take while others decode
 	loneStep    = time.Second            // and while all slots read their prompts
 )
 
@@ -60,18 +60,29 @@ func planStep(slots []demand, room, chunk, first int, share []int) (prompt int) 
 
 // pace learns how long this machine takes to read a prompt, so that a step with a piece of one does
 // not keep others waiting. The zero value is ready.
-type pace struct{ perToken time.Duration }
+type pace struct {
+	alone    time.Duration // a step in which nobody reads
+	perToken time.Duration // of a prompt, on top of that
+}
 
 // took learns from a step that had so many prompt tokens.
 func (p *pace) took(d time.Duration, prompt int) {
-	if prompt < leastChunk {
+	if prompt == 0 {
+		p.alone = mix(p.alone, d)
+		return
+	}
+	if prompt < leastChunk/2 {
 		return // the step's own costs would count as the tokens'
 	}
-	now := d / time.Duration(prompt)
-	if p.perToken > 0 {
-		now = (3*p.perToken + now) / 4
+	p.perToken = mix(p.perToken, max(d-p.alone, d/4)/time.Duration(prompt))
+}
+
+// mix is a mean in which the new counts for a fourth.
+func mix(old, now time.Duration) time.Duration {
+	if old == 0 {
+		return max(now, 1)
 	}
-	p.perToken = max(now, 1)
+	return max((3*old+now)/4, 1)
 }
 
 // chunk is how many prompt tokens the next step should read; decoding says that others decode in it.
@@ -81,7 +92,7 @@ func (p *pace) chunk(decoding bool) int {
 	}
 	aim := loneStep
 	if decoding {
-		aim = mixedStep
+		aim = max(mixedStep-p.alone, mixedStep/2)
 	}
 	return min(max(int(aim/p.perToken), leastChunk), chunkTokens)
 }
