@@ -73,7 +73,7 @@ func (b *bare) generate(prompt []llama.Token, p *completion.Sampling, seed uint3
 
 func (b *bare) decode(tokens []llama.Token, at int) {
 	batch := llama.BatchInit(int32(len(tokens)), 0, 1)
-	defer llama.BatchFree(batch) //nolint:errcheck // cannot fail
+	defer llama.BatchFree(batch)
 	for i, t := range tokens {
 		if err := batch.Add(t, llama.Pos(at+i), []llama.SeqId{0}, i == len(tokens)-1); err != nil {
 			b.t.Fatal(err)

@@ -58,9 +58,9 @@ func bareBatch(b *testing.B, s *session, cfg Config, streams, promptTokens, toke
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer llama.Free(ctx) //nolint:errcheck // cannot fail
+	defer llama.Free(ctx)
 	batch := llama.BatchInit(int32(max(promptTokens, streams)), 0, 1)
-	defer llama.BatchFree(batch) //nolint:errcheck // cannot fail
+	defer llama.BatchFree(batch)
 	chains := make([]llama.Sampler, streams)
 	next := make([]llama.Token, streams)
 	decode := func() {
@@ -184,9 +184,9 @@ func barePrefill(b *testing.B, s *session, cfg Config, n int) time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer llama.Free(ctx) //nolint:errcheck // cannot fail
+	defer llama.Free(ctx)
 	batch := llama.BatchInit(int32(chunkTokens), 0, 1)
-	defer llama.BatchFree(batch) //nolint:errcheck // cannot fail
+	defer llama.BatchFree(batch)
 	began := time.Now()
 	for at := 0; at < n; at += chunkTokens {
 		_ = batch.Clear()
