@@ -85,24 +85,29 @@ func (a *assignment) chatTokens(ctx context.Context, s *session) ([]llama.Token,
 		return nil, err
 	}
 	a.setParser(parts, caps)
+	return s.vocab.partTokens(ctx, parts)
+}
+
+// partTokens cuts a rendered prompt up; what is literal never becomes a special token.
+func (v *vocabulary) partTokens(ctx context.Context, parts []chattemplate.Part) ([]llama.Token, error) {
 	for _, p := range parts {
 		if strings.IndexByte(p.Text, 0) >= 0 { // C would see its end there
 			return nil, cannot("chat template: it writes a NUL character")
 		}
 	}
 	if len(parts) == 1 {
-		return s.vocab.tokens(ctx, parts[0].Text, true, !parts[0].Literal)
+		return v.tokens(ctx, parts[0].Text, true, !parts[0].Literal)
 	}
 	var out []llama.Token
-	if s.vocab.addsBOS && s.vocab.bos != llama.TokenNull {
-		out = append(out, s.vocab.bos)
+	if v.addsBOS && v.bos != llama.TokenNull {
+		out = append(out, v.bos)
 	}
 	for _, p := range parts {
-		more, err := s.vocab.cut(ctx, p.Text, false, !p.Literal)
+		more, err := v.cut(ctx, p.Text, false, !p.Literal)
 		if err != nil {
 			return nil, err
 		}
-		if len(out) == 1 && len(more) > 0 && more[0] == out[0] && out[0] == s.vocab.bos {
+		if len(out) == 1 && len(more) > 0 && more[0] == out[0] && out[0] == v.bos {
 			more = more[1:] // the template wrote one, too
 		}
 		out = append(out, more...)

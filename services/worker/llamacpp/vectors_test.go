@@ -320,7 +320,7 @@ func TestVectorStepsAreShort(t *testing.T) {
 	}{
 		"at first":          {0, ten, firstChunk / 10},
 		"fast":              {time.Nanosecond, ten, vectorTexts},
-		"slow":              {2 * time.Millisecond, ten, 5},
+		"slow":              {2 * time.Millisecond, ten, int(mixedStep/(2*time.Millisecond)) / 10},
 		"very slow":         {time.Second, ten, leastChunk / 10},
 		"one that is long":  {time.Second, lengths(1000, 1), 1},
 		"fast, and long":    {time.Nanosecond, lengths(300, 200, 100), 2},
