@@ -1,6 +1,8 @@
 package hive
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -18,6 +20,11 @@ func TestForeignProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for ctx := t.Context(); ctx.Err() == nil; { // the kernel shows no command line for a moment after the start
+		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid)); err != nil || len(line) > 0 {
+			break
+		}
+	}
 	began, err := spawn.StartTime(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func TestStepAllocates(t *testing.T) {
 		}
 		n := testing.AllocsPerRun(200, step)
 		t.Logf("%d slots: %g allocations a step, %g a token", slots, n, n/float64(slots))
-		if most := float64(5 + 5*slots); n > most {
+		if most := float64(5 + 5*slots); n > most && !raceDetector { // which allocates, too
 			t.Errorf("%d slots: a step allocates %g times, more than yzma's %g", slots, n, most)
 		}
 		l.endAll(errClosed())

@@ -13,7 +13,7 @@ import (
 // A chat that streams while the same model makes vectors is not changed, and both go on.
 func TestEmbedWhileAChatStreams(t *testing.T) {
 	e := loaded(t, Config{ModelPath: bee(t, bees.Random), Slots: 2})
-	req := chat("What does the queen do?", map[string]any{"max_tokens": 200, "seed": 1, "temperature": 0.7})
+	req := chat("What does the queen do?", map[string]any{"max_tokens": 1000, "ignore_eos": true, "seed": 1, "temperature": 0.7})
 	req.Stream = true
 	alone := first(t, e, req).text
 	if e.session.vectors != nil {
