@@ -15,8 +15,7 @@ NATS_VER    := v0.5.0
 LLAMA_LIB    = $(shell bin/rbee engine list --json --data-dir $(CACHE)/rbee | sed -n 's/.*"path":"\([^"]*\)".*/\1/p' | head -1)
 MODEL       ?= builtin:bee-tiny
 PROMPT      ?= What does the queen do?
-# How many random schedules make test-slow runs for each of seven models and modes; 5 and more also send
-# every hostile input instead of each fifth.
+# How many random schedules make test-slow runs for each of seven models and modes.
 SCHEDULES   ?= 72
 
 .PHONY: help build demo libs tools test check test-slow docs chaos-local bench bench-engine bench-llama-server soak fmt lint modules cross clean
@@ -57,7 +56,8 @@ check: fmt modules lint cross libs $(TOOLS)/nats ## format, vet, lint, modules, 
 
 test-slow: libs ## what takes long: processes that are away for 30 s, fuzzing of every parser of foreign input
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./cli/e2e
-	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=$(SCHEDULES) $(GO) test -count=1 -timeout 30m -run 'TestSchedules|TestHostile' ./llamacpp
+	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=$(SCHEDULES) $(GO) test -count=1 -timeout 30m -run TestSchedules ./llamacpp
+	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=5 $(GO) test -count=1 -timeout 30m -run 'TestHostile$$' ./llamacpp
 	cd services/worker && $(GO) test -run '^$$' -fuzz FuzzParse$$ -fuzztime 15s -fuzzminimizetime 1s ./completion
 	cd services/worker && $(GO) test -run '^$$' -fuzz FuzzFromSchema -fuzztime 15s -fuzzminimizetime 1s ./grammar
 	cd messages && $(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 20s -fuzzminimizetime 1s .

@@ -152,8 +152,11 @@ func TestHostilePart(t *testing.T) {
 	defer report.Close()
 	skip, _ := strconv.Atoi(os.Getenv(skipEnv))
 	every := part.every
-	if schedules(0) > 0 {
+	switch {
+	case schedules(0) > 0:
 		every = 1
+	case raceDetector: // a few times slower
+		every *= 4
 	}
 	part.do(&attack{t: t, report: report, skip: skip, every: every})
 }
