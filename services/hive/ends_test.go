@@ -24,8 +24,8 @@ func worker(id messages.WorkerID) messages.SpawnRequest {
 // over says that a process has ended; it may wait for its parent to reap it.
 func over(pid int, start uint64) bool {
 	now, err := spawn.StartTime(pid)
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || now != start || strings.Contains(string(stat), ") Z ")
+	stat, reaped := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // it may be reaped between the two
+	return err != nil || reaped != nil || now != start || strings.Contains(string(stat), ") Z ")
 }
 
 func gone(t *testing.T, pid int, start uint64) {
