@@ -18,7 +18,7 @@ PROMPT      ?= What does the queen do?
 # How many random schedules make test-slow runs for each of seven models and modes.
 SCHEDULES   ?= 72
 
-.PHONY: help build demo libs tools test check test-slow docs chaos-local bench bench-engine bench-llama-server soak fmt lint modules cross clean
+.PHONY: help build demo libs tools test check test-slow docs chaos-local bench bench-engine bench-llama-server soak pins fmt lint modules cross clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ bench-llama-server: libs ## the same requests to a worker and to the llama-serve
 
 soak: libs ## 30 minutes of 16 clients that come and go: SOAK=30m
 	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags soak -timeout 3h -run TestSoak -v ./llamacpp
+
+pins: ## fetch, check and unpack every pinned engine package, 800 MB
+	cd services/hive && ENGINES_TEST_EVERY_PIN=1 $(GO) test -count=1 -timeout 1h -run TestEveryPin -v ./engines
 
 fmt: ## gofmt leaves no diff
 	@out=$$(gofmt -l $(MODULES)); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }

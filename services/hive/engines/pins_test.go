@@ -46,7 +46,7 @@ func TestPinsAreWellFormed(t *testing.T) {
 // TestEveryPin fetches every package, 800 MB, and unpacks it as its own system would.
 func TestEveryPin(t *testing.T) {
 	if os.Getenv("ENGINES_TEST_EVERY_PIN") == "" {
-		t.Skip("it fetches 800 MB: set ENGINES_TEST_EVERY_PIN=1")
+		t.Skip("it fetches 800 MB: make pins")
 	}
 	for _, p := range npmPins {
 		t.Run(p.engine+"-"+p.goos+"-"+p.goarch, func(t *testing.T) {

@@ -60,18 +60,7 @@ func (e *Engine) embed(ctx context.Context, req engine.Request, emit func([]byte
 	if err != nil {
 		return engine.Usage{}, err
 	}
-	s, err := e.reserve()
-	if err != nil {
-		return engine.Usage{}, err
-	}
-	texts, err := s.embeddingTexts(ctx, body)
-	e.readers.Done()
-	if err != nil {
-		e.release(1)
-		return engine.Usage{}, err
-	}
-	vectors, n, err := e.vectorsOf(ctx, texts)
-	e.release(1)
+	vectors, n, err := e.vectorsIn(ctx, func(s *session) ([][]llama.Token, error) { return s.embeddingTexts(ctx, body) })
 	if err != nil {
 		return engine.Usage{}, err
 	}
@@ -84,18 +73,7 @@ func (e *Engine) rerank(ctx context.Context, req engine.Request, emit func([]byt
 	if err != nil {
 		return engine.Usage{}, err
 	}
-	s, err := e.reserve()
-	if err != nil {
-		return engine.Usage{}, err
-	}
-	texts, err := s.rerankTexts(ctx, body)
-	e.readers.Done()
-	if err != nil {
-		e.release(1)
-		return engine.Usage{}, err
-	}
-	vectors, n, err := e.vectorsOf(ctx, texts)
-	e.release(1)
+	vectors, n, err := e.vectorsIn(ctx, func(s *session) ([][]llama.Token, error) { return s.rerankTexts(ctx, body) })
 	if err != nil {
 		return engine.Usage{}, err
 	}
@@ -104,6 +82,21 @@ func (e *Engine) rerank(ctx context.Context, req engine.Request, emit func([]byt
 		scores[i] = v[0]
 	}
 	return engine.Usage{PromptTokens: n}, emit(body.Answer(req.Model, scores, n))
+}
+
+// vectorsIn takes a slot while the vectors of texts are made, and counts their tokens.
+func (e *Engine) vectorsIn(ctx context.Context, texts func(*session) ([][]llama.Token, error)) ([][]float32, int, error) {
+	s, err := e.reserve()
+	if err != nil {
+		return nil, 0, err
+	}
+	defer e.release(1)
+	cut, err := texts(s)
+	e.readers.Done()
+	if err != nil {
+		return nil, 0, err
+	}
+	return e.vectorsOf(ctx, cut)
 }
 
 // vectorsOf has the loop make the vectors, and counts the tokens.
