@@ -128,6 +128,15 @@ func (c *Conn) Connected() bool { return c.up.Load() }
 // URL is the server the connection is to; "" while it is down.
 func (c *Conn) URL() string { return c.nc.ConnectedUrl() }
 
+// ClientIP is the address of this connection as the server sees it; "" if it does not say.
+func (c *Conn) ClientIP() string {
+	ip, err := c.nc.GetClientIP()
+	if err != nil {
+		return ""
+	}
+	return ip.String()
+}
+
 // Reconnect drops the connection and makes it anew, for credentials that were renewed.
 func (c *Conn) Reconnect() error { return c.nc.ForceReconnect() }
 

@@ -50,7 +50,7 @@ func permissions(r Role) jwt.Permissions {
 	case RoleHive:
 		p := allow(
 			[]string{"rbee.hive.{{name()}}.beat", "rbee.event.hive.{{name()}}.>", "rbee.job.hive-{{name()}}.>",
-				"rbee.tick.hive-{{name()}}.>", do + messages.OpSign},
+				"rbee.tick.hive-{{name()}}.>", do + messages.OpSign, do + messages.OpLocate, messages.HiveReadWildcard},
 			[]string{"rbee.hive.{{name()}}.>", "$SRV.>", inbox})
 		p.Resp = &jwt.ResponsePermission{MaxMsgs: -1, Expires: time.Hour}
 		return p

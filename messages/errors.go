@@ -31,6 +31,7 @@ const (
 	CodeStalled      Code = "stalled"        // the other side took the request and then fell silent
 	CodeSpawnFailed  Code = "spawn_failed"   // the worker process ended before it was ready
 	CodeWrongVersion Code = "wrong_version"  // the message's major version is not ours
+	CodeDiskFull     Code = "disk_full"      // no room on the disk, or over the quota
 )
 
 // Error is what every part of rbee reports: a code for programs, the operation that was tried, a
@@ -102,7 +103,7 @@ func (c Code) Known() bool {
 	switch c {
 	case CodeInternal, CodeBadRequest, CodeNotFound, CodeModelUnknown, CodeNoWorker, CodeBusy, CodeUnavailable, CodeTimeout, CodeCancelled,
 		CodeDenied, CodeConflict, CodeNoMemory, CodeNoEngine, CodeBadModel, CodeContextFull, CodeSlowConsumer, CodeStreamBroken, CodeStalled,
-		CodeSpawnFailed, CodeWrongVersion:
+		CodeSpawnFailed, CodeWrongVersion, CodeDiskFull:
 		return true
 	default:
 		return false
@@ -135,6 +136,8 @@ func (c Code) HTTPStatus() int {
 		return 499
 	case CodeBusy, CodeUnavailable, CodeNoWorker, CodeNoMemory, CodeNoEngine, CodeSpawnFailed, CodeStalled:
 		return 503
+	case CodeDiskFull:
+		return 507
 	case CodeTimeout:
 		return 504
 	default:

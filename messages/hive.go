@@ -15,19 +15,6 @@ type Device struct {
 	MemoryFreeBytes  uint64 `msgpack:"memory_free_bytes" json:"memory_free_bytes"`
 }
 
-// Model is a model on a hive's disk.
-type Model struct {
-	ID            string   `msgpack:"id" json:"id"`     // public name
-	Refs          []string `msgpack:"refs" json:"refs"` // what it was asked for by
-	Path          string   `msgpack:"path" json:"path"`
-	Hive          HiveID   `msgpack:"hive,omitempty" json:"hive,omitempty"`
-	SizeBytes     int64    `msgpack:"size_bytes" json:"size_bytes"`
-	Digest        string   `msgpack:"digest,omitempty" json:"digest,omitempty"`
-	Architecture  string   `msgpack:"architecture,omitempty" json:"architecture,omitempty"`
-	Quantization  string   `msgpack:"quantization,omitempty" json:"quantization,omitempty"`
-	ContextLength int      `msgpack:"context_length,omitempty" json:"context_length,omitempty"` // trained, tokens
-}
-
 // Engine is an installed worker engine.
 type Engine struct {
 	Name      string `msgpack:"name" json:"name"`       // "llama-cpp"
@@ -55,6 +42,9 @@ type HiveInfo struct {
 	Engines          []Engine `msgpack:"engines" json:"engines"`
 	// Models are the public names in the hive's catalog, builtin ones included.
 	Models []string `msgpack:"models" json:"models"`
+	// Aliases are other names of those models: the references that they were asked for by. At most
+	// [MaxAliases].
+	Aliases map[string]string `msgpack:"aliases,omitempty" json:"aliases,omitempty"`
 	// Note says what is wrong or missing, for people; usually empty.
 	Note string `msgpack:"note,omitempty" json:"note,omitempty"`
 }

@@ -26,6 +26,8 @@ type SpawnRequest struct {
 	Force bool `msgpack:"force,omitempty" json:"force,omitempty"`
 	// OrphanAfterMillis is how long the worker lives without a bus; 0: 10 minutes.
 	OrphanAfterMillis int64 `msgpack:"orphan_after_ms,omitempty" json:"orphan_after_ms,omitempty"`
+	// Offline refuses a model that would have to be fetched.
+	Offline bool `msgpack:"offline,omitempty" json:"offline,omitempty"`
 	// Engine is for the engine that runs the model.
 	Engine EngineOptions `msgpack:"engine,omitempty" json:"engine,omitzero"`
 }
@@ -169,13 +171,6 @@ type EngineRequest struct {
 	Name string `msgpack:"name" json:"name"`
 }
 
-// PullRequest asks a hive to bring a model to its disk.
-type PullRequest struct {
-	Versioned
-	Job   JobID  `msgpack:"job" json:"job"`
-	Model string `msgpack:"model" json:"model"`
-}
-
 // WorkerListRequest asks for a page of the registry.
 type WorkerListRequest struct {
 	Versioned
@@ -205,12 +200,6 @@ type WorkerView struct {
 type HiveListReply struct {
 	Versioned
 	Hives []HiveInfo `msgpack:"hives" json:"hives"`
-}
-
-// ModelListReply is every model that can be served, sorted by id.
-type ModelListReply struct {
-	Versioned
-	Models []Model `msgpack:"models" json:"models"`
 }
 
 // EngineListReply is every installed engine.

@@ -18,6 +18,7 @@ const (
 	JobsStream         = "RBEE_JOBS"                       // steps and terminal events of jobs
 	EventsStream       = "RBEE_EVENTS"                     // what happened
 	QueenQueue         = "queen"                           // queue group of the queens' endpoints
+	HiveReadWildcard   = "rbee.hive.*.model.read"          // a hive asks another for a piece of a file
 	PeerCancelSubject  = "rbee.peer.cancel"                // a queen asks the others to cancel what is not its own
 )
 
@@ -48,6 +49,15 @@ const (
 	OpWatch      = "worker.watch"
 	OpModelList  = "model.list"
 	OpModelPull  = "model.pull"
+	OpModelGet   = "model.get"
+	OpModelRm    = "model.rm"
+	OpModelCheck = "model.verify"
+	OpModelGC    = "model.gc"
+	OpModelFind  = "model.import"
+	OpModelPlan  = "model.plan"
+	OpLocate     = "model.locate" // hive -> queen: who has a file, or may I fetch it
+	OpOffer      = "model.offer"  // queen -> hive: have you this file, and here is a ticket for it
+	OpRead       = "model.read"   // hive -> hive: a piece of a file, with a ticket
 	OpEngineInst = "engine.install"
 	OpEngineList = "engine.list"
 	OpJobCancel  = "job.cancel"
