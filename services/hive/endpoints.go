@@ -12,7 +12,6 @@ import (
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
-	"github.com/rbee-project/rbee/services/hive/catalog"
 	"github.com/rbee-project/rbee/services/hive/engines"
 	"github.com/rbee-project/rbee/services/hive/spawn"
 )
@@ -31,6 +30,14 @@ func (h *Hive) handlers(life context.Context) map[string]func(context.Context, *
 		messages.OpLogs:       bus.Handle(h.logs),
 		messages.OpModelList:  bus.Handle(h.modelList),
 		messages.OpModelPull:  bus.Handle(h.modelPull),
+		messages.OpModelGet:   bus.Handle(h.modelGet),
+		messages.OpModelRm:    bus.Handle(h.modelRemove),
+		messages.OpModelCheck: bus.Handle(h.modelVerify),
+		messages.OpModelGC:    bus.Handle(h.modelGC),
+		messages.OpModelFind:  bus.Handle(h.modelImport),
+		messages.OpModelPlan:  bus.Handle(h.modelPlan),
+		messages.OpOffer:      bus.Handle(h.peers.Offer),
+		messages.OpRead:       bus.Handle(h.peers.Read),
 		messages.OpEngineList: bus.Handle(h.engineList),
 		messages.OpEngineInst: bus.Handle(h.engineInstall),
 		messages.OpJobCancel:  bus.Handle(h.jobCancel),
@@ -105,20 +112,6 @@ func (h *Hive) logs(_ context.Context, _ *bus.Call, r *messages.LogsRequest) (*m
 
 func (h *Hive) logPath(id messages.WorkerID) string {
 	return filepath.Join(h.cfg.DataDir, "logs", string(id)+".log")
-}
-
-func (h *Hive) modelList(context.Context, *bus.Call, *messages.Versioned) (*messages.ModelListReply, error) {
-	return &messages.ModelListReply{Models: h.catalog.Available()}, nil
-}
-
-func (h *Hive) modelPull(_ context.Context, _ *bus.Call, r *messages.PullRequest) (*messages.Accepted, error) {
-	return h.jobs.Start(r.Job, messages.OpModelPull, r.Model, func(ctx context.Context, job *bus.Job) (any, error) {
-		m, err := h.catalog.Resolve(ctx, r.Model, func(s catalog.Step) { job.Tick(s.Text, s.Done, s.Total, "B") })
-		if err != nil {
-			return nil, err
-		}
-		return &m, nil
-	})
 }
 
 func (h *Hive) engineList(context.Context, *bus.Call, *messages.Versioned) (*messages.EngineListReply, error) {

@@ -14,8 +14,10 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog"
+	"github.com/rbee-project/rbee/services/hive/catalog/download"
 	"github.com/rbee-project/rbee/services/hive/devices"
 	"github.com/rbee-project/rbee/services/hive/engines"
+	"github.com/rbee-project/rbee/services/hive/peers"
 	"github.com/rbee-project/rbee/services/hive/spawn"
 	"golang.org/x/sync/errgroup"
 )
@@ -29,7 +31,17 @@ type Config struct {
 	ServerURL string
 	// WorkerBin is rbee-worker; "" looks for it, see [FindWorker].
 	WorkerBin string
+	// Offline has models used that are here, and nothing fetched.
+	Offline bool
+	// ModelsQuota is the most bytes that models may take on this disk; 0: what it has.
+	ModelsQuota int64
+	// PeerListen is where other hives copy models from this one, with a ticket of the queen; "" opens no
+	// port, and they copy over the bus.
+	PeerListen string
 }
+
+// DefaultPeerListen serves other hives on the same machine; the rest copies over the bus.
+const DefaultPeerListen = "127.0.0.1:0"
 
 // Hive is a hive that may not have started.
 type Hive struct {
@@ -40,6 +52,7 @@ type Hive struct {
 	engines *engines.Store
 	spawner *spawn.Spawner
 	jobs    *bus.Jobs
+	peers   *peers.Peers
 	ready   chan struct{}
 	wake    chan struct{} // beat now: something was installed or added
 
@@ -67,9 +80,18 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 	}
 	cfg.DataDir = dir
 	spawning, callOff := context.WithCancel(context.Background())
-	return &Hive{cfg: cfg, spawning: spawning, callOff: callOff, conn: conn, log: log, catalog: catalog.New(dir), engines: engines.New(dir),
+	h := &Hive{cfg: cfg, spawning: spawning, callOff: callOff, conn: conn, log: log, engines: engines.New(dir),
 		spawner: spawn.New(), ready: make(chan struct{}), wake: make(chan struct{}, 1), incarnation: messages.NewID("h-"),
-		watched: map[spawn.Process]messages.WorkerID{}}, nil
+		watched: map[spawn.Process]messages.WorkerID{}}
+	h.catalog = catalog.New(catalog.Config{DataDir: dir, Offline: cfg.Offline, QuotaBytes: cfg.ModelsQuota, Around: h.around, Log: log})
+	h.peers = peers.New(peers.Config{Hive: cfg.ID, Caller: bus.RoleHive.Caller(string(cfg.ID)), Bus: conn, Files: h.catalog, Log: log,
+		Listen: cfg.PeerListen, Advertise: conn.ClientIP})
+	return h, nil
+}
+
+// around has other hives asked for a file before its source.
+func (h *Hive) around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func()) {
+	return h.peers.Around(ctx, f, outside)
 }
 
 // Ready is closed when the hive takes operations.
@@ -79,6 +101,7 @@ func (h *Hive) Ready() <-chan struct{} { return h.ready }
 func (h *Hive) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.spawner.Run(ctx) })
+	g.Go(func() error { return h.peers.Run(ctx) })
 	h.jobs = h.conn.NewJobs(ctx)
 	svc, err := h.conn.Serve(ctx, "rbee-hive", h.cfg.Version, "spawns workers on "+string(h.cfg.ID), h.endpoints(ctx))
 	if err == nil && ctx.Err() != nil {
@@ -116,20 +139,12 @@ func (h *Hive) probe(ctx context.Context) {
 	h.mu.Lock()
 	h.devices, h.note = found, note
 	h.mu.Unlock()
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
+	h.wakeUp()
 }
 
 // beat publishes the inventory every few seconds, when it changed, and at once after a reconnect.
 func (h *Hive) beat(ctx context.Context) {
-	defer h.conn.OnReconnect(func() {
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
-	})()
+	defer h.conn.OnReconnect(h.wakeUp)()
 	tick := time.NewTicker(messages.HiveBeatEvery)
 	defer tick.Stop()
 	for {
@@ -146,7 +161,8 @@ func (h *Hive) beat(ctx context.Context) {
 
 func (h *Hive) info(ctx context.Context) messages.HiveInfo {
 	info := devices.Host(ctx, h.cfg.DataDir)
-	info.ID, info.Incarnation, info.Version, info.Models = h.cfg.ID, h.incarnation, h.cfg.Version, h.catalog.Names()
+	info.ID, info.Incarnation, info.Version = h.cfg.ID, h.incarnation, h.cfg.Version
+	info.Models, info.Aliases = h.catalog.Names()
 	info.Engines = []messages.Engine{}
 	for _, e := range h.engines.List() {
 		info.Engines = append(info.Engines, e.Engine)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/gguf/bees"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/spawn"
 )
@@ -143,10 +144,25 @@ func TestRefusedSpawnStartsNothing(t *testing.T) {
 	}
 }
 
+// longModel is a model that was trained for so long a context that no machine here has the memory.
+func longModel(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "long.gguf")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := bees.WriteChanged(f, bees.Random, "llama.context_length", uint32(messages.MaxContext)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestForceSkipsTheMemoryCheck(t *testing.T) {
 	f := start(t, "serves", true)
 	req := request
-	req.Model, req.ContextLength, req.Slots = "builtin:bee-random", messages.MaxContext, messages.MaxSlots
+	req.Model, req.ContextLength, req.Slots = longModel(t), messages.MaxContext, messages.MaxSlots
 	if err := f.ask(t, messages.OpSpawn, &req, nil); messages.CodeOf(err) != messages.CodeNoMemory {
 		t.Fatalf("got %v", err)
 	}

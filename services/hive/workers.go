@@ -11,12 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/gguf/bees"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog"
+	"github.com/rbee-project/rbee/services/hive/catalog/plan"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 	"github.com/rbee-project/rbee/services/hive/devices"
 	"github.com/rbee-project/rbee/services/hive/engines"
 	"github.com/rbee-project/rbee/services/hive/spawn"
@@ -55,13 +58,14 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 	if err != nil {
 		return nil, err
 	}
-	model, err := h.catalog.Resolve(ctx, r.Model, nil)
+	model, err := h.catalog.Resolve(ctx, r.Model, catalog.Watcher{})
 	if err != nil {
 		e := *messages.AsError(err, messages.OpSpawn)
 		e.Message = fmt.Sprintf("hive %s: %s", h.cfg.ID, e.Message)
 		return nil, &e
 	}
-	if err := h.checkMemory(ctx, r, &model); err != nil {
+	sum, err := h.checkMemory(ctx, r, &model)
+	if err != nil {
 		return nil, err
 	}
 	creds, err := h.workerCreds(ctx, r.ID)
@@ -71,6 +75,7 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 	for try := 1; ; try++ {
 		res, exit, err := h.start(ctx, life, bin, &engine, &model, creds, r)
 		if err == nil {
+			h.learn(life, spawn.Process{PID: res.PID, StartTime: res.StartTime}, &model, sum)
 			return res, nil
 		}
 		if exit != exitBusyPort || try == portTries {
@@ -81,20 +86,31 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 	}
 }
 
-// checkMemory compares weights and KV cache with what the machine has free.
-func (h *Hive) checkMemory(ctx context.Context, r *messages.SpawnRequest, m *messages.Model) error {
+// checkMemory compares what a worker takes with what the machine has free. Where a GPU may be used, its memory
+// counts too: layers that do not fit there stay with the CPU.
+func (h *Hive) checkMemory(ctx context.Context, r *messages.SpawnRequest, m *messages.Model) (plan.Sum, error) {
+	need, sum, err := h.catalog.Needed(*m, r.ContextLength, r.Slots)
 	if r.Force {
-		return nil
+		return sum, nil
 	}
-	need, sum, err := catalog.Needed(*m, r.ContextLength, r.Slots)
 	if err != nil {
-		return err
+		return sum, err
 	}
-	if free := devices.Host(ctx, h.cfg.DataDir).MemoryFreeBytes; free > 0 && need > free {
-		return messages.Errorf(messages.CodeNoMemory, messages.OpSpawn, "%s needs %s, hive %s has %d MiB free", m.ID, sum, h.cfg.ID, free>>20).
+	free := devices.Host(ctx, h.cfg.DataDir).MemoryFreeBytes
+	if on := cmp.Or(r.Device, messages.DefaultDevice); free > 0 && !strings.EqualFold(on, catalog.CPU) {
+		h.mu.Lock()
+		for _, d := range h.devices {
+			if d.Kind == "gpu" && (on == messages.DefaultDevice || on == d.ID) {
+				free += d.MemoryFreeBytes
+			}
+		}
+		h.mu.Unlock()
+	}
+	if free > 0 && need > free {
+		return sum, messages.Errorf(messages.CodeNoMemory, messages.OpSpawn, "%s needs %s, hive %s has %d MiB free", m.ID, sum.Parts, h.cfg.ID, free>>20).
 			WithHint("fewer --slots, a smaller --ctx, a smaller quantization, or --force")
 	}
-	return nil
+	return sum, nil
 }
 
 // workerCreds makes the worker's key here and has the queen sign it: the seed never crosses the bus.
@@ -178,12 +194,30 @@ func (h *Hive) args(e *engines.Installed, m *messages.Model, creds string, port 
 	if r.OrphanAfterMillis > 0 {
 		args = append(args, "--orphan-after", millis(r.OrphanAfterMillis, maxOrphan).String())
 	}
+	args = append(args, sidecars(m, r.Engine)...)
 	args = append(args, engineArgs(r.Engine)...)
 	if r.Force {
 		args = append(args, "--force")
 	}
 	if m.ID == "builtin:"+bees.Endless && !r.Engine.ContextShift {
 		args = append(args, "--context-shift") // its answers end by max_tokens or a cancel alone
+	}
+	return args
+}
+
+// sidecars are the worker's flags for the files that came with the model's weights: what is asked for wins.
+func sidecars(m *messages.Model, o messages.EngineOptions) (args []string) {
+	for _, f := range m.Files {
+		switch kind := vendor.Kind(f.Kind); {
+		case kind == vendor.Template && o.ChatTemplate == "":
+			args = append(args, "--chat-template="+f.Path)
+		case kind == vendor.GoTemplate && o.ChatTemplate == "":
+			args = append(args, "--go-template="+f.Path)
+		case kind == vendor.Params:
+			args = append(args, "--params="+f.Path)
+		case kind == vendor.System:
+			args = append(args, "--system="+f.Path)
+		}
 	}
 	return args
 }

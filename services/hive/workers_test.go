@@ -185,6 +185,7 @@ func TestSpawnAndKill(t *testing.T) {
 }
 
 func TestSpawnFails(t *testing.T) {
+	long := longModel(t)
 	for name, tc := range map[string]struct {
 		mode string
 		sign bool
@@ -197,7 +198,7 @@ func TestSpawnFails(t *testing.T) {
 		"the queen does not sign":  {"serves", false, nil, messages.CodeDenied, "not told"},
 		"no such model":            {"serves", true, func(r *messages.SpawnRequest) { r.Model = "/no/such.gguf" }, messages.CodeBadModel, "h1"},
 		"too large": {"serves", true, func(r *messages.SpawnRequest) {
-			r.Model, r.ContextLength, r.Slots = "builtin:bee-random", 1<<20, 64
+			r.Model, r.ContextLength, r.Slots = long, messages.MaxContext, messages.MaxSlots
 		}, messages.CodeNoMemory, "--force"},
 		"a bad id": {"serves", true, func(r *messages.SpawnRequest) { r.ID = "../x" }, messages.CodeBadRequest, "worker id"},
 	} {

@@ -2,14 +2,14 @@ package catalog
 
 import (
 	"context"
-	"errors"
-	"os"
+	"io"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/rbee-project/rbee/gguf/bees"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
 const builtinPrefix = "builtin:"
@@ -22,6 +22,8 @@ func (builtin) Name() string { return "builtin" }
 func (builtin) Supports(ref string) bool { return strings.HasPrefix(ref, builtinPrefix) }
 
 func (v builtin) Forms() []string { return v.Offers() }
+
+func (builtin) Local() {}
 
 func (builtin) Offers() []string {
 	names := bees.Names()
@@ -41,34 +43,46 @@ type beeDigest struct {
 
 var beeDigests sync.Map // name: *beeDigest
 
-func (v builtin) Resolve(_ context.Context, ref string) (Artifact, error) {
+func (v builtin) Resolve(_ context.Context, ref string) (*vendor.Artifact, error) {
 	name := strings.TrimPrefix(ref, builtinPrefix)
 	if !slices.Contains(bees.Names(), name) {
-		return Artifact{}, messages.Errorf(messages.CodeModelUnknown, opResolve, "there is no builtin model %q", name).
+		return nil, messages.Errorf(messages.CodeModelUnknown, opResolve, "there is no builtin model %q", name).
 			WithHint("there are %s", strings.Join(v.Offers(), ", "))
 	}
 	known, _ := beeDigests.LoadOrStore(name, &beeDigest{})
 	d := known.(*beeDigest)
 	d.once.Do(func() { d.sum, d.size, d.err = bees.Digest(name) })
 	if d.err != nil {
-		return Artifact{}, d.err
+		return nil, d.err
 	}
-	return Artifact{ID: ref, SizeBytes: d.size, Digest: "sha256:" + d.sum}, nil
+	return &vendor.Artifact{Name: ref, Ref: ref, Files: []vendor.File{
+		{Name: name + extension, Kind: vendor.Model, SizeBytes: d.size, Digest: digestPrefix + d.sum, Source: name}}}, nil
 }
 
-func (builtin) Fetch(ctx context.Context, a Artifact, path string, step func(Step)) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
+// Fetch makes the model and gives it from r.From on.
+func (builtin) Fetch(_ context.Context, f *vendor.File, r vendor.Range) (*vendor.Body, error) {
+	out, in := io.Pipe()
+	made := make(chan struct{})
+	go func() {
+		defer close(made)
+		_ = in.CloseWithError(bees.Write(in, f.Source)) // a reader that leaves is no error of ours
+	}()
+	b := &vendor.Body{ReadCloser: pipe{out, made}, From: r.From, SizeBytes: f.SizeBytes}
+	if _, err := io.CopyN(io.Discard, out, r.From); err != nil {
+		_ = b.Close()
+		return nil, messages.Errorf(messages.CodeInternal, opResolve, "%s has no byte %d: %w", f.Name, r.From, err)
 	}
-	const every = 8 << 20 // bytes between two steps
-	var done, told int64
-	note := func(n int) {
-		if done += int64(n); done-told >= every {
-			told = done
-			step(Step{"write " + a.ID, done, a.SizeBytes})
-		}
-	}
-	err = bees.Write(writer{ctx: ctx, w: f, note: note}, strings.TrimPrefix(a.ID, builtinPrefix))
-	return errors.Join(err, f.Sync(), f.Close())
+	return b, nil
+}
+
+// pipe waits at its end for who writes into it.
+type pipe struct {
+	*io.PipeReader
+	ended chan struct{}
+}
+
+func (p pipe) Close() error {
+	err := p.PipeReader.Close()
+	<-p.ended
+	return err
 }

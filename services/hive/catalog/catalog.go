@@ -1,18 +1,27 @@
 // Package catalog keeps the models on this machine's disk: it brings them there, checks them and
-// finds them again. It keeps nothing in memory, the disk is the truth. A kill at any moment leaves
-// no half entry: an entry counts from the moment its manifest is renamed into place, which happens
-// last. Everything exported is safe for concurrent use, also by several processes on one data
-// directory.
+// finds them again. It keeps no list in memory, the disk is the truth:
+//
+//	<data>/models/<name>/manifest.json   what a model is and which files it has
+//	<data>/models/blobs/sha256-<hex>     one copy of a file, whatever needs it; there only when verified
+//	<data>/models/partial/<key>/         a download under way or interrupted
+//	<data>/models/claims/                files that a pull has brought and not yet registered
+//
+// A kill at any moment leaves no half entry: a model counts from the moment its manifest is renamed into
+// place, which happens last. No name from outside becomes a path. Everything exported is safe for
+// concurrent use, also by several processes on one data directory.
 package catalog
 
 import (
-	"context"
-	"errors"
+	"cmp"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/peaks"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
 const (
@@ -21,74 +30,53 @@ const (
 	opCheck   = "model.check"
 )
 
-// Step is what is done right now to bring a model. Done and Total are bytes; Total is 0 while nobody
-// knows how much there is to do.
-type Step struct {
-	Text  string
-	Done  int64
-	Total int64
-}
-
-// Artifact is what a vendor would bring for a reference.
-type Artifact struct {
-	// ID is the model's public name: what a client asks for.
-	ID string
-	// InPlace is the absolute path of a model that is used where it lies; "" for one to be fetched.
-	InPlace string
-	// SizeBytes of the file to fetch; 0 if unknown.
-	SizeBytes int64
-	// Digest of the file to fetch, "sha256:" and lower-case hexadecimal; "" if unknown. A fetched
-	// file with another digest is refused, a registered one is fetched anew.
-	Digest string
-}
-
-// Vendor is where models come from. Its methods may be called by many goroutines.
-type Vendor interface {
-	// Name is short and stable; it is written into manifests.
-	Name() string
-	// Supports says by the look of a reference alone, without I/O, whether it is this vendor's.
-	Supports(ref string) bool
-	// Forms are the references that the vendor takes, as people would write them.
-	Forms() []string
-	// Offers are references that can be had at any time without a network; often none.
-	Offers() []string
-	// Resolve finds out what ref stands for. [messages.CodeModelUnknown] if it is nothing.
-	Resolve(ctx context.Context, ref string) (Artifact, error)
-	// Fetch writes the artifact's file to path, whose folder exists. A file that is there is what an
-	// interrupted Fetch left. When ctx ends it returns soon, with ctx's error. It is not called for
-	// what is in place.
-	Fetch(ctx context.Context, a Artifact, path string, step func(Step)) error
-}
-
-// Vendors returns every vendor, preferred first. Adding a vendor is adding a line here.
-func Vendors() []Vendor {
-	return []Vendor{
-		builtin{},
-		local{},
-	}
+// Config of a catalog.
+type Config struct {
+	// DataDir is the hive's; models are below it.
+	DataDir string
+	// Vendors are asked in order; nil: [Vendors].
+	Vendors []vendor.Vendor
+	// Offline refuses what needs a network.
+	Offline bool
+	// QuotaBytes is the most that files and downloads may take; 0: what the disk has. Files that are used in
+	// place do not count.
+	QuotaBytes int64
+	// Around wraps the way to a file of known digest: other machines are asked before its source. Nil: the
+	// source alone.
+	Around Around
+	Log    *slog.Logger // nil: none
 }
 
 // Catalog is the models below one data directory.
 type Catalog struct {
+	cfg     Config
 	dir     string // <data>/models
-	vendors []Vendor
+	vendors []vendor.Vendor
+	space   ledger
+	peaks   *peaks.Peaks
 }
 
-// New returns the catalog of a data directory; without vendors it has [Vendors]. No I/O happens yet.
-func New(dataDir string, vendors ...Vendor) *Catalog {
-	if len(vendors) == 0 {
-		vendors = Vendors()
+// New returns the catalog of a data directory. No I/O happens yet.
+func New(cfg Config) *Catalog {
+	if cfg.Vendors == nil {
+		cfg.Vendors = Vendors()
 	}
-	return &Catalog{dir: filepath.Join(dataDir, "models"), vendors: vendors}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	dir := filepath.Join(cfg.DataDir, "models")
+	return &Catalog{cfg: cfg, dir: dir, vendors: cfg.Vendors, space: ledger{sizes: map[string]int64{}},
+		peaks: peaks.Open(filepath.Join(dir, "peaks.json"), cfg.Log)}
 }
 
-// List is every registered model whose file is there, sorted by public name. A model in place whose
-// file is gone is left out, and is back when its file is.
+// List is every registered model whose files are there, sorted by public name, without its files. A model in
+// place whose file is gone is left out, and is back when its file is.
 func (c *Catalog) List() []messages.Model {
 	var out []messages.Model
 	for _, m := range c.manifests() {
-		if path, err := m.path(c.dir); err == nil && present(path) == nil {
-			out = append(out, m.model(path))
+		if model, err := c.present(&m); err == nil {
+			model.Files = nil
+			out = append(out, model)
 		}
 	}
 	return out
@@ -98,119 +86,133 @@ func (c *Catalog) List() []messages.Model {
 // has asked for yet; sorted by public name.
 func (c *Catalog) Available() []messages.Model {
 	out := c.List()
-	for _, v := range c.vendors {
-		for _, name := range v.Offers() {
-			if !slices.ContainsFunc(out, func(m messages.Model) bool { return m.ID == name }) {
-				out = append(out, messages.Model{ID: name, Refs: []string{name}})
-			}
+	for _, name := range c.offers() {
+		if !slices.ContainsFunc(out, func(m messages.Model) bool { return m.ID == name }) {
+			out = append(out, messages.Model{ID: name, Refs: []string{name}})
 		}
 	}
-	slices.SortFunc(out, func(a, b messages.Model) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(out, func(a, b messages.Model) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
-// Names is the public names that [Catalog.Resolve] can make present without a network: those of
-// [Catalog.List] and what the vendors offer; sorted.
-func (c *Catalog) Names() []string {
+func (c *Catalog) offers() []string {
 	var names []string
+	for _, v := range c.vendors {
+		if o, ok := v.(vendor.Offerer); ok {
+			names = append(names, o.Offers()...)
+		}
+	}
+	return names
+}
+
+// Names is the public names that can be served without a network, those of [Catalog.List] and what the
+// vendors offer, sorted; and other names of theirs, at most [messages.MaxAliases].
+func (c *Catalog) Names() (names []string, aliases map[string]string) {
+	aliases = map[string]string{}
 	for _, m := range c.List() {
 		names = append(names, m.ID)
+		for _, other := range append(m.Refs, m.Full, m.ID) {
+			for _, a := range spellings(other) {
+				if a != m.ID && len(aliases) < messages.MaxAliases {
+					aliases[a] = m.ID
+				}
+			}
+		}
 	}
-	for _, v := range c.vendors {
-		names = append(names, v.Offers()...)
-	}
+	names = append(names, c.offers()...)
 	slices.Sort(names)
-	return slices.Compact(names)
+	names = slices.Compact(names)
+	for _, n := range names {
+		delete(aliases, n) // a public name wins over a reference
+	}
+	return names, aliases
 }
 
-// Find is the registered model with that public name, or that was asked for by that reference. It
-// fetches nothing. [messages.CodeModelUnknown] if there is none, [messages.CodeBadModel] if its file
-// is gone.
-func (c *Catalog) Find(name string) (messages.Model, error) {
-	var found *manifest
-	for _, m := range c.manifests() {
-		if m.ID == name {
-			found = &m
-			break // a public name wins over a reference
-		}
-		if found == nil && slices.Contains(m.Refs, name) {
-			found = &m
-		}
+// spellings are the ways to write one reference that need no vendor to be known: "hf:" may be left out.
+func spellings(ref string) []string {
+	const hf = "hf:"
+	switch {
+	case ref == "":
+		return nil
+	case strings.HasPrefix(ref, hf):
+		return []string{ref, strings.TrimPrefix(ref, hf)}
+	case strings.Contains(ref, "/") && !strings.Contains(ref, "://") && !filepath.IsAbs(ref) && !strings.HasPrefix(ref, "ollama:"):
+		return []string{ref, hf + ref}
 	}
-	if found == nil {
+	return []string{ref}
+}
+
+// Find is the registered model with that public name, or that was asked for by that reference, with its
+// files. It fetches nothing. [messages.CodeModelUnknown] if there is none, [messages.CodeBadModel] if one of
+// its files is gone.
+func (c *Catalog) Find(name string) (messages.Model, error) {
+	m, ok := c.lookup(name)
+	if !ok {
 		return messages.Model{}, messages.Errorf(messages.CodeModelUnknown, opFind, "no model %q on this machine", name)
 	}
-	path, err := found.path(c.dir)
-	if err != nil {
-		return messages.Model{}, err
-	}
-	if err := present(path); err != nil {
-		return messages.Model{}, err
-	}
-	return found.model(path), nil
+	return c.present(&m)
 }
 
-// Resolve makes the model that ref stands for present on this disk, checks and registers it. ref is
-// a reference of one of the vendors, or the public name of a registered model. step is called from
-// this goroutine and may be nil. Several calls for one model fetch it once.
-//
-// Errors: [messages.CodeModelUnknown] when ref is nothing known, with the forms that are;
-// [messages.CodeBadModel] when the file is missing, unreadable, truncated or no GGUF;
-// [messages.CodeConflict] when another model has the public name; [messages.CodeCancelled] when ctx
-// ended first; [messages.CodeInternal] for a failing disk.
-func (c *Catalog) Resolve(ctx context.Context, ref string, step func(Step)) (messages.Model, error) {
-	if step == nil {
-		step = func(Step) {}
-	}
-	i := slices.IndexFunc(c.vendors, func(v Vendor) bool { return v.Supports(ref) })
-	if i < 0 {
-		return c.byName(ref)
-	}
-	m, err := c.resolve(ctx, c.vendors[i], ref, step)
-	if err == nil {
-		return m, nil
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return m, messages.Errorf(messages.CodeCancelled, opResolve, "model %q: %w", ref, err)
-	}
-	return m, messages.AsError(err, opResolve)
-}
-
-// byName is Resolve for what no vendor knows.
-func (c *Catalog) byName(name string) (messages.Model, error) {
-	m, err := c.Find(name)
-	if messages.CodeOf(err) == messages.CodeModelUnknown {
-		var forms []string
-		for _, v := range c.vendors {
-			forms = append(forms, v.Name()+": "+strings.Join(v.Forms(), ", "))
-		}
-		return m, messages.Errorf(messages.CodeModelUnknown, opResolve, "no model is called %q", name).
-			WithHint("models are named like this: %s", strings.Join(forms, "; "))
-	}
-	if err != nil {
-		return m, err
-	}
-	_, err = openHeader(m.Path)
-	return m, err
-}
-
-func (c *Catalog) resolve(ctx context.Context, v Vendor, ref string, step func(Step)) (messages.Model, error) {
-	a, err := v.Resolve(ctx, ref)
-	if err != nil {
-		return messages.Model{}, err
-	}
-	if a.InPlace != "" {
-		if _, err := openHeader(a.InPlace); err != nil { // before there is a trace of it
-			return messages.Model{}, err
+// lookup finds the manifest of a name: a public name wins over a reference, as it is written over a spelling,
+// and upper and lower case matter unless there is one model only that differs in that alone.
+func (c *Catalog) lookup(name string) (manifest, bool) {
+	all := c.manifests()
+	written := spellings(name)
+	for _, match := range []func(m *manifest) bool{
+		func(m *manifest) bool { return m.ID == name },
+		func(m *manifest) bool { return slices.Contains(m.Refs, name) || m.Full == name },
+		func(m *manifest) bool { return m.answersTo(written) },
+	} {
+		if i := slices.IndexFunc(all, func(m manifest) bool { return match(&m) }); i >= 0 {
+			return all[i], true
 		}
 	}
-	e, err := c.enter(ctx, a.ID)
-	if err != nil {
-		return messages.Model{}, err
+	var found []manifest
+	for _, m := range all {
+		if slices.ContainsFunc(written, func(w string) bool { return strings.EqualFold(w, m.ID) }) {
+			found = append(found, m)
+		}
 	}
-	defer e.leave()
-	if a.InPlace != "" {
-		return e.registerInPlace(v, a, ref)
+	if len(found) == 1 {
+		return found[0], true
 	}
-	return e.fetch(ctx, v, a, ref, step)
+	return manifest{}, false
+}
+
+// answersTo says whether one of the spellings is one of the model's.
+func (m *manifest) answersTo(written []string) bool {
+	for _, ref := range append([]string{m.ID, m.Full}, m.Refs...) {
+		for _, s := range spellings(ref) {
+			if slices.Contains(written, s) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pick is the first vendor that supports ref.
+func (c *Catalog) pick(ref string) (vendor.Vendor, bool) {
+	for _, v := range c.vendors {
+		if v.Supports(ref) {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// unknown says how models are named.
+func (c *Catalog) unknown(name string) error {
+	var forms []string
+	for _, v := range c.vendors {
+		forms = append(forms, v.Name()+": "+strings.Join(v.Forms(), ", "))
+	}
+	return messages.Errorf(messages.CodeModelUnknown, opResolve, "no model is called %q", name).
+		WithHint("models are named like this: %s", strings.Join(forms, "; "))
+}
+
+// ledger is what downloads of this process have reserved, by key.
+type ledger struct {
+	mu    sync.Mutex
+	sizes map[string]int64
 }

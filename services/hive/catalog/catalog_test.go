@@ -11,6 +11,7 @@ import (
 
 	"github.com/rbee-project/rbee/gguf/bees"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 	"go.uber.org/goleak"
 )
 
@@ -26,9 +27,22 @@ func ggufFile(t *testing.T, dir, name string) string {
 	return path
 }
 
+// at is the catalog of a data directory; without vendors it has those that need no network.
+func at(dir string, vendors ...vendor.Vendor) *Catalog {
+	if len(vendors) == 0 {
+		vendors = []vendor.Vendor{builtin{}, local{}}
+	}
+	return New(Config{DataDir: dir, Vendors: vendors})
+}
+
+func names(c *Catalog) []string {
+	names, _ := c.Names()
+	return names
+}
+
 func resolve(t *testing.T, c *Catalog, ref string) messages.Model {
 	t.Helper()
-	m, err := c.Resolve(t.Context(), ref, nil)
+	m, err := c.Resolve(t.Context(), ref, Watcher{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,12 +71,12 @@ func ids(models []messages.Model) []string {
 
 func TestBuiltin(t *testing.T) {
 	dir := t.TempDir()
-	c := New(dir)
+	c := at(dir)
 	if len(c.List()) != 0 {
 		t.Fatal("something is listed")
 	}
-	if want := []string{"builtin:bee-endless", "builtin:bee-random", "builtin:bee-slow", "builtin:bee-tiny"}; !slices.Equal(c.Names(), want) {
-		t.Fatalf("names %q", c.Names())
+	if want := []string{"builtin:bee-endless", "builtin:bee-random", "builtin:bee-slow", "builtin:bee-tiny"}; !slices.Equal(names(c), want) {
+		t.Fatalf("names %q", names(c))
 	}
 	_, err := c.Find("builtin:bee-tiny")
 	wantError(t, err, messages.CodeModelUnknown)
@@ -76,7 +90,7 @@ func TestBuiltin(t *testing.T) {
 		t.Fatalf("%s: %v", m.Path, err)
 	}
 	before, _ := os.Stat(m.Path)
-	found, err := New(dir).Find("builtin:bee-tiny")
+	found, err := at(dir).Find("builtin:bee-tiny")
 	if err != nil || found.Path != m.Path || found.Digest != m.Digest {
 		t.Fatalf("%+v, %v", found, err)
 	}
@@ -91,13 +105,33 @@ func TestBuiltin(t *testing.T) {
 	if again := resolve(t, c, "builtin:bee-tiny"); again.SizeBytes != m.SizeBytes {
 		t.Fatalf("%+v", again)
 	}
-	_, err = c.Resolve(t.Context(), "builtin:wasp", nil)
+	_, err = c.Resolve(t.Context(), "builtin:wasp", Watcher{})
 	wantError(t, err, messages.CodeModelUnknown, "wasp", "builtin:bee-slow")
+}
+
+// Whose a reference is, is told by its look.
+func TestVendors(t *testing.T) {
+	c := New(Config{DataDir: t.TempDir()})
+	for ref, want := range map[string]string{
+		"builtin:bee-tiny": "builtin", "hf:org/repo": "huggingface", "org/repo": "huggingface", "org/repo:Q4_K_M": "huggingface",
+		"org/repo/sub/m.gguf": "huggingface", "org/repo@main": "huggingface", "https://huggingface.co/org/repo": "huggingface",
+		"hf.co/org/repo:Q8_0": "huggingface", "ollama:qwen3": "ollama", "ollama:qwen3:8b": "ollama", "https://example.com/m.gguf": "url",
+		"http://127.0.0.1/m.gguf": "url", "/models/m.gguf": "local", "/models": "local", "models/m.gguf": "local", "m.gguf": "local",
+		"gpt-4": "", "": "", "qwen3:8b": "", "../../etc/passwd": "",
+	} {
+		got := ""
+		if v, ok := c.pick(ref); ok {
+			got = v.Name()
+		}
+		if got != want {
+			t.Errorf("%q is %q's, want %q", ref, got, want)
+		}
+	}
 }
 
 func TestLocal(t *testing.T) {
 	dir, files := t.TempDir(), t.TempDir()
-	c := New(dir)
+	c := at(dir)
 	path := ggufFile(t, files, "Some Model:1b.GGUF")
 	m := resolve(t, c, path)
 	if m.ID != "Some-Model-1b" || m.Path != path || m.Digest != "" {
@@ -117,18 +151,18 @@ func TestLocal(t *testing.T) {
 
 	// Another file of the same name is refused while the first is there.
 	second := ggufFile(t, t.TempDir(), "Some Model:1b.GGUF")
-	_, err := c.Resolve(t.Context(), second, nil)
-	wantError(t, err, messages.CodeConflict, path, second, "rename")
+	_, err := c.Resolve(t.Context(), second, Watcher{})
+	wantError(t, err, messages.CodeConflict, path, second, "--name")
 
 	// A file that is gone is no longer listed, and is said to be gone.
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if len(c.List()) != 0 || slices.Contains(c.Names(), m.ID) {
+	if len(c.List()) != 0 || slices.Contains(names(c), m.ID) {
 		t.Fatal("a missing file is listed")
 	}
 	for _, name := range []string{m.ID, path} {
-		_, err = c.Resolve(t.Context(), name, nil)
+		_, err = c.Resolve(t.Context(), name, Watcher{})
 		wantError(t, err, messages.CodeBadModel, path, "does not exist")
 	}
 	_, err = c.Find(m.ID)
@@ -167,7 +201,7 @@ func TestBadModels(t *testing.T) {
 		"empty":            {write("empty.gguf", nil, 0o600), ""},
 		"truncated":        {write("half.gguf", whole[:len(whole)/2], 0o600), "truncated"},
 		"truncated header": {write("head.gguf", whole[:100], 0o600), "truncated"},
-		"folder":           {files, "is a folder"},
+		"folder":           {files, "6 models"},
 		"device":           {os.DevNull, "not a regular file"},
 		"unreadable":       {write("secret.gguf", whole, 0), "may not be read"},
 	} {
@@ -175,8 +209,8 @@ func TestBadModels(t *testing.T) {
 			if name == "unreadable" && os.Getuid() == 0 {
 				return // nothing is unreadable to root
 			}
-			c := New(t.TempDir())
-			_, err := c.Resolve(t.Context(), tc.path, nil)
+			c := at(t.TempDir())
+			_, err := c.Resolve(t.Context(), tc.path, Watcher{})
 			wantError(t, err, messages.CodeBadModel, tc.path, tc.says)
 			if len(c.manifests()) != 0 {
 				t.Fatal("it was registered")
@@ -188,24 +222,24 @@ func TestBadModels(t *testing.T) {
 }
 
 func TestUnknownReferences(t *testing.T) {
-	c := New(t.TempDir())
+	c := at(t.TempDir())
 	for _, ref := range []string{"", "gpt-4", "hf:owner/repo", "../../etc/passwd", "https://example.com/m.gguf"} {
-		_, err := c.Resolve(t.Context(), ref, nil)
+		_, err := c.Resolve(t.Context(), ref, Watcher{})
 		wantError(t, err, messages.CodeModelUnknown, "builtin:bee-tiny", "model.gguf")
 	}
-	_, err := c.Resolve(t.Context(), "models/x.gguf", nil)
+	_, err := c.Resolve(t.Context(), "models/x.gguf", Watcher{})
 	wantError(t, err, messages.CodeBadModel, "absolute path")
 }
 
 // Whatever a kill leaves behind is no entry, and the next Resolve gets over it.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
-	c := New(dir)
+	c := at(dir)
 	entry := filepath.Join(dir, "models", folder("builtin:bee-tiny"))
 	if err := os.MkdirAll(entry, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{partFile, modelFile, manifestName + ".part", manifestName} {
+	for _, name := range []string{manifestName + ".part", manifestName} {
 		if err := os.WriteFile(filepath.Join(entry, name), []byte("{half"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -228,8 +262,8 @@ func TestLeftovers(t *testing.T) {
 
 func TestCancelledBuiltin(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	c := New(t.TempDir())
-	_, err := c.Resolve(ctx, "builtin:bee-tiny", func(Step) { cancel() })
+	c := at(t.TempDir())
+	_, err := c.Resolve(ctx, "builtin:bee-tiny", Watcher{Step: func(Step) { cancel() }})
 	wantError(t, err, messages.CodeCancelled)
 	if len(c.List()) != 0 {
 		t.Fatal("registered")
@@ -237,8 +271,8 @@ func TestCancelledBuiltin(t *testing.T) {
 }
 
 func TestAvailable(t *testing.T) {
-	c := New(t.TempDir())
-	names := c.Names()
+	c := at(t.TempDir())
+	names, _ := c.Names()
 	all := c.Available()
 	if len(all) != len(names) {
 		t.Fatalf("%d models, %d names", len(all), len(names))
@@ -248,7 +282,7 @@ func TestAvailable(t *testing.T) {
 			t.Errorf("got %+v, want %s", m, names[i])
 		}
 	}
-	if _, err := c.Resolve(t.Context(), "builtin:bee-tiny", nil); err != nil {
+	if _, err := c.Resolve(t.Context(), "builtin:bee-tiny", Watcher{}); err != nil {
 		t.Fatal(err)
 	}
 	for i, m := range c.Available() {

@@ -1,0 +1,378 @@
+package download
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
+)
+
+// replies answers some requests in its own way.
+type reply = func(s *server, n int, w http.ResponseWriter, r *http.Request) bool
+
+func status(code int, from, to int, header ...string) reply {
+	return func(_ *server, n int, w http.ResponseWriter, _ *http.Request) bool {
+		if n < from || n > to {
+			return false
+		}
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		http.Error(w, "no", code)
+		return true
+	}
+}
+
+// noRanges gives the whole file whatever is asked for.
+func noRanges(s *server, _ int, w http.ResponseWriter, r *http.Request) bool {
+	r.Header.Del("Range")
+	s.serve(w, r)
+	return true
+}
+
+// noRangesCut does too, and cuts every answer but each third in the middle.
+func noRangesCut(s *server, n int, w http.ResponseWriter, r *http.Request) bool {
+	if n%3 == 0 {
+		return noRanges(s, n, w, r)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(s.content)))
+	s.write(w, r, s.content[:len(s.content)*min(n, 9)/10])
+	panic(http.ErrAbortHandler)
+}
+
+// chunked does not say how large the file is.
+func chunked(s *server, _ int, w http.ResponseWriter, r *http.Request) bool {
+	w.WriteHeader(http.StatusOK)
+	s.write(w, r, s.content)
+	return true
+}
+
+// chunkedRanges has ranges and says no size; its first long answer is cut.
+func chunkedRanges(s *server, n int, w http.ResponseWriter, r *http.Request) bool {
+	from, to, ok := parseRange(r.Header.Get("Range"), len(s.content))
+	if ok && from >= len(s.content) {
+		return false
+	}
+	if ok {
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", from, to-1))
+		w.WriteHeader(http.StatusPartialContent)
+	}
+	if n == 2 {
+		s.write(w, r, s.content[from:to][:1<<20])
+		panic(http.ErrAbortHandler)
+	}
+	s.write(w, r, s.content[from:to])
+	return true
+}
+
+func wrongRange(from, to int) reply {
+	return func(s *server, n int, w http.ResponseWriter, r *http.Request) bool {
+		if n < from || n > to {
+			return false
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes 7-%d/%d", 99, len(s.content)))
+		w.WriteHeader(http.StatusPartialContent)
+		return true
+	}
+}
+
+// stall answers with so many bytes and then nothing.
+func stall(bytes, from, to int) reply {
+	return func(s *server, n int, w http.ResponseWriter, r *http.Request) bool {
+		if n < from || n > to {
+			return false
+		}
+		f, e, _ := parseRange(r.Header.Get("Range"), len(s.content))
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", f, e-1, len(s.content)))
+		w.WriteHeader(http.StatusPartialContent)
+		s.write(w, r, s.content[f:min(f+bytes, e)])
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		return true
+	}
+}
+
+// moreThanAsked sends to the end whatever the range's end is.
+func moreThanAsked(s *server, _ int, w http.ResponseWriter, r *http.Request) bool {
+	from, _, _ := parseRange(r.Header.Get("Range"), len(s.content))
+	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(s.content)-1, len(s.content)))
+	w.WriteHeader(http.StatusPartialContent)
+	s.write(w, r, s.content[from:])
+	return true
+}
+
+// lessThanAsked sends half of each range, and says so.
+func lessThanAsked(s *server, _ int, w http.ResponseWriter, r *http.Request) bool {
+	from, to, _ := parseRange(r.Header.Get("Range"), len(s.content))
+	to = from + (to-from+1)/2
+	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, len(s.content)))
+	w.WriteHeader(http.StatusPartialContent)
+	s.write(w, r, s.content[from:to])
+	return true
+}
+
+// TestFaults: servers that misbehave, and the file comes nevertheless.
+func TestFaults(t *testing.T) {
+	content := bytesOf(6<<20+77, 20)
+	for name, tc := range map[string]struct {
+		answer reply
+		size   int64 // that the spec promises; 0: the right one
+		says   string
+		most   float64 // times the size that may be sent; 0: no bound
+	}{
+		"no ranges":                      {answer: noRanges, says: "one stream", most: 1.5},
+		"no ranges, size unknown":        {answer: noRanges, size: -1, says: "one stream", most: 1.5},
+		"no ranges and cuts":             {answer: noRangesCut, says: "one stream"},
+		"chunked, size unknown":          {answer: chunked, size: -1, most: 1.01},
+		"chunked, size known":            {answer: chunked, says: "one stream", most: 1.5},
+		"ranges without a size":          {answer: chunkedRanges, size: -1, most: 1.1},
+		"ranges without a size, known":   {answer: chunkedRanges, most: 1.2},
+		"more than asked":                {answer: moreThanAsked},
+		"less than asked":                {answer: lessThanAsked, most: 1.01},
+		"503 at first":                   {answer: status(503, 1, 9), most: 1.01},
+		"500, 502, 504 in the middle":    {answer: status(502, 4, 9), most: 1.01},
+		"429 without a time":             {answer: status(429, 2, 5), most: 1.01},
+		"408":                            {answer: status(408, 3, 3), most: 1.01},
+		"wrong Content-Range, twice":     {answer: wrongRange(3, 4), most: 1.01},
+		"stalls":                         {answer: stall(1000, 1, 3), says: "got no byte for 100ms", most: 1.2},
+		"all streams stall":              {answer: stall(1000, 1, 16), says: "got no byte for 100ms", most: 1.2},
+		"416 that makes no sense, twice": {answer: status(416, 2, 3, "Content-Range", "bytes */6291533"), most: 1.01},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, content)
+			s.answer = tc.answer
+			spec, words := s.spec(t)
+			if tc.size != 0 {
+				spec.SizeBytes = tc.size
+			}
+			if strings.Contains(tc.says, "100ms") {
+				spec.Stall = 100 * time.Millisecond
+			}
+			mustGet(t, spec, content)
+			if tc.says != "" && words.count(tc.says) != 1 || tc.says == "" && len(words.all()) > 0 {
+				t.Errorf("said %q, want %q once", words.all(), tc.says)
+			}
+			sent, n := s.counts()
+			t.Logf("%d requests, %d bytes: %.3f", n, sent, float64(sent)/float64(len(content)))
+			if tc.most > 0 && float64(sent) > tc.most*float64(len(content)) {
+				t.Errorf("%d bytes sent for %d", sent, len(content))
+			}
+		})
+	}
+}
+
+// TestEnds: what ends a download; what was there is kept, and goes on when the server is well again.
+func TestEnds(t *testing.T) {
+	content := bytesOf(6<<20+77, 21)
+	isCode := func(c messages.Code) func(error) bool {
+		return func(err error) bool { return messages.CodeOf(err) == c }
+	}
+	isStatus := func(code int) func(error) bool {
+		return func(err error) bool {
+			e, ok := errors.AsType[*vendor.StatusError](err)
+			_, wrapped := errors.AsType[*messages.Error](err)
+			return ok && e.Status == code && !wrapped
+		}
+	}
+	length := func(n int) reply {
+		return func(s *server, k int, w http.ResponseWriter, r *http.Request) bool {
+			if k < 4 {
+				return false
+			}
+			w.Header().Set("Content-Length", strconv.Itoa(n))
+			s.write(w, r, s.content[:min(n, len(s.content))])
+			return true
+		}
+	}
+	for name, tc := range map[string]struct {
+		answer reply
+		want   func(error) bool
+		words  []string
+	}{
+		"404 in the middle":     {status(404, 4, 99), isStatus(404), nil},
+		"403 in the middle":     {status(403, 4, 99), isStatus(403), nil},
+		"503 for good":          {status(503, 4, 9999), isCode(messages.CodeUnavailable), []string{"503", "of 6.0 MiB are kept; pull again to go on"}},
+		"429 for good":          {status(429, 4, 9999), isCode(messages.CodeUnavailable), []string{"429", "are kept; pull again"}},
+		"stalls for good":       {stall(0, 4, 9999), isCode(messages.CodeUnavailable), []string{"no byte came", "are kept; pull again"}},
+		"length too short":      {length(1000), isCode(messages.CodeBadModel), []string{"1000 bytes, not of 6291533", "are kept"}},
+		"length too long":       {length(7000000), isCode(messages.CodeBadModel), []string{"7000000 bytes, not of 6291533", "are kept"}},
+		"wrong range for good":  {wrongRange(4, 9999), isCode(messages.CodeUnavailable), []string{"answered a range wrongly", "bytes from 7 on"}},
+		"416 for good":          {status(416, 4, 9999), isStatus(416), nil},
+		"416 with another size": {status(416, 4, 9999, "Content-Range", "bytes */5"), isCode(messages.CodeBadModel), []string{"5 bytes, not of 6291533"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, content)
+			s.answer = tc.answer
+			spec, words := s.spec(t)
+			if strings.HasSuffix(name, "for good") && tc.words != nil {
+				spec.Patience = 2 * time.Second
+			}
+			if strings.HasPrefix(name, "stalls") {
+				spec.Stall = 100 * time.Millisecond
+			}
+			_, err := get(t, spec)
+			if err == nil || !tc.want(err) {
+				t.Fatalf("%T %v", err, err)
+			}
+			for _, w := range tc.words {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q is not in %q", w, err)
+				}
+			}
+			kept, err := Peek(spec.Dir)
+			if err != nil || kept.Done == 0 {
+				t.Fatalf("kept %+v, %v; said %q", kept, err, words.all())
+			}
+			s.active.Wait()
+			s.answer = nil
+			before := s.quiet()
+			if r := mustGet(t, spec, content); !r.Resumed {
+				t.Error("not resumed")
+			}
+			if got := s.quiet() - before; got != int64(len(content))-kept.Done {
+				t.Errorf("%d bytes came, %d were lacking", got, int64(len(content))-kept.Done)
+			}
+		})
+	}
+}
+
+// The network vanishes: said after the patience, and what is there is kept.
+func TestVanishedNetwork(t *testing.T) {
+	content := bytesOf(6<<20, 22)
+	s := newServer(t, content)
+	spec, _ := s.spec(t)
+	spec.Patience = 300 * time.Millisecond
+	var gone atomic.Bool
+	s.answer = func(s *server, n int, w http.ResponseWriter, r *http.Request) bool {
+		if n == 4 && gone.CompareAndSwap(false, true) {
+			s.Listener.Close()
+			go s.CloseClientConnections()
+		}
+		return false
+	}
+	_, err := get(t, spec)
+	if messages.CodeOf(err) != messages.CodeUnavailable || !strings.Contains(err.Error(), "are kept; pull again") || !strings.Contains(err.Error(), "refused") {
+		t.Fatal(err)
+	}
+	fresh := newServer(t, content)
+	spec.Source = fresh.source(t)
+	mustGet(t, spec, content)
+}
+
+// The file is replaced at its source while it is fetched: it starts over, says so, and brings the new one.
+func TestReplaced(t *testing.T) {
+	old := bytesOf(6<<20, 23)
+	for name, tc := range map[string]struct {
+		next     []byte
+		promised bool
+	}{
+		"same size":                {bytesOf(6<<20, 24), true},
+		"same size, unknown first": {bytesOf(6<<20, 24), false},
+		"other size":               {bytesOf(5<<20+3, 24), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, old)
+			s.answer = func(s *server, n int, _ http.ResponseWriter, _ *http.Request) bool {
+				if n == 6 {
+					s.mu.Lock()
+					s.content, s.etag = tc.next, `"two"`
+					s.mu.Unlock()
+				}
+				return false
+			}
+			spec, words := s.spec(t)
+			spec.Digest = ""
+			if !tc.promised {
+				spec.SizeBytes = -1
+			}
+			mustGet(t, spec, tc.next)
+			if words.count("replaced at the source") != 1 {
+				t.Errorf("said %q", words.all())
+			}
+		})
+	}
+}
+
+// Replaced between two Gets: the same.
+func TestReplacedBetween(t *testing.T) {
+	s := newServer(t, bytesOf(6<<20, 25))
+	spec, words := s.spec(t)
+	spec.Digest = ""
+	getUntil(t, spec, s.when(3<<20))
+	s.quiet()
+	next := bytesOf(6<<20, 26)
+	s.mu.Lock()
+	s.content, s.etag = next, `"two"`
+	s.mu.Unlock()
+	mustGet(t, spec, next)
+	if words.count(`its version was "\"one\"" and is "\"two\""`) != 1 {
+		t.Errorf("said %q", words.all())
+	}
+}
+
+// A source that names the file differently each time: an error after some tries, but with a digest, which decides.
+func TestVersionsChange(t *testing.T) {
+	content := bytesOf(6<<20, 27)
+	for _, digest := range []bool{true, false} {
+		s := newServer(t, content)
+		s.answer = func(s *server, n int, _ http.ResponseWriter, _ *http.Request) bool {
+			s.mu.Lock()
+			s.etag = strconv.Quote(strconv.Itoa(n))
+			s.mu.Unlock()
+			return false
+		}
+		spec, words := s.spec(t)
+		if digest {
+			mustGet(t, spec, content)
+		} else {
+			spec.Digest = ""
+			if _, err := get(t, spec); messages.CodeOf(err) != messages.CodeUnavailable || !strings.Contains(err.Error(), "again and again") {
+				t.Error(err)
+			}
+		}
+		if words.count("replaced at the source") != maxReplaced {
+			t.Errorf("said %q", words.all())
+		}
+	}
+}
+
+// A server that asks to be left alone is, by all streams, and it is said once.
+func TestRetryAfter(t *testing.T) {
+	content := bytesOf(6<<20, 28)
+	s := newServer(t, content)
+	var at []time.Time
+	limited := status(429, 3, 3, "Retry-After", "1")
+	s.answer = func(s *server, n int, w http.ResponseWriter, r *http.Request) bool {
+		s.mu.Lock()
+		at = append(at, time.Now())
+		s.mu.Unlock()
+		return limited(s, n, w, r)
+	}
+	spec, words := s.spec(t)
+	spec.Patience = 800 * time.Millisecond // what the server asks for comes on top
+	spec.Streams = 2
+	mustGet(t, spec, content)
+	if words.count("waiting 1 s: the server asks for it") != 1 {
+		t.Errorf("said %q", words.all())
+	}
+	if len(at) < 6 || slices.MaxFunc(gaps(at), func(a, b time.Duration) int { return int(a - b) }) < 900*time.Millisecond {
+		t.Errorf("gaps between requests: %v", gaps(at))
+	}
+}
+
+func gaps(at []time.Time) (d []time.Duration) {
+	for i := 1; i < len(at); i++ {
+		d = append(d, at[i].Sub(at[i-1]))
+	}
+	return d
+}

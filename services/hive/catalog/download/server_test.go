@@ -1,0 +1,340 @@
+package download
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
+)
+
+const deadline = 60 * time.Second
+
+// bytesOf is n bytes that look random and are the same each time.
+func bytesOf(n int, seed byte) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{seed})
+	_, _ = r.Read(b)
+	return b
+}
+
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return digestPrefix + hex.EncodeToString(sum[:])
+}
+
+// server serves one file over HTTP with ranges, and misbehaves as it is told to.
+type server struct {
+	*httptest.Server
+	limiter *rate.Limiter // nil: as fast as it goes
+	piece   int           // bytes of a write
+	// answer may take over the n-th request (from 1). It runs without the lock.
+	answer func(s *server, n int, w http.ResponseWriter, r *http.Request) (done bool)
+
+	active   sync.WaitGroup // requests
+	sending  sync.RWMutex   // who holds it keeps the server from sending
+	mu       sync.Mutex
+	content  []byte
+	etag     string
+	sent     int64 // bytes of bodies
+	requests int
+	ranges   []string
+	at       int64 // then reached is closed
+	reached  chan struct{}
+}
+
+func newServer(t testing.TB, content []byte) *server {
+	s := &server{content: content, etag: `"one"`, piece: 16 << 10}
+	s.Server = httptest.NewUnstartedServer(s)
+	s.Listener = smallBuffers{s.Listener}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// smallBuffers has sockets that hold little, so that what is sent is what was received.
+type smallBuffers struct{ net.Listener }
+
+func (l smallBuffers) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(8 << 10)
+	}
+	return c, err
+}
+
+func (s *server) source(t testing.TB) Source { return sourceOf(t, s.URL) }
+
+func sourceOf(t testing.TB, address string) Source {
+	client := vendor.NewClient()
+	if t != nil {
+		t.Cleanup(client.CloseIdleConnections)
+	}
+	return func(ctx context.Context, r vendor.Range) (*vendor.Body, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/file", nil)
+		if err != nil {
+			return nil, err
+		}
+		return vendor.Open(client, req, r)
+	}
+}
+
+// spec is a download of the server's file to a fresh folder.
+func (s *server) spec(t testing.TB) (Spec, *said) {
+	dir, words := t.TempDir(), &said{}
+	return Spec{Dir: filepath.Join(dir, "part"), Final: filepath.Join(dir, "final"), SizeBytes: int64(len(s.content)), Digest: digestOf(s.content),
+		Source: s.source(t), Say: words.add, Limits: Limits{Stall: 5 * time.Second, Patience: 10 * time.Second, Backoff: 5 * time.Millisecond, MaxBackoff: 50 * time.Millisecond}}, words
+}
+
+// said collects what a download says.
+type said struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (s *said) add(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.texts = append(s.texts, text)
+}
+
+// count is how many texts have part in them.
+func (s *said) count(part string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, text := range s.texts {
+		if strings.Contains(text, part) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *said) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.texts)
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.active.Add(1)
+	defer s.active.Done()
+	s.mu.Lock()
+	s.requests++
+	n := s.requests
+	s.ranges = append(s.ranges, r.Header.Get("Range"))
+	s.mu.Unlock()
+	if s.answer != nil && s.answer(s, n, w, r) {
+		return
+	}
+	s.serve(w, r)
+}
+
+// serve answers rightly.
+func (s *server) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	content := s.content
+	w.Header().Set("ETag", s.etag)
+	s.mu.Unlock()
+	from, to, ok := parseRange(r.Header.Get("Range"), len(content))
+	switch {
+	case !ok:
+		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+	case from >= len(content):
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", len(content)))
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		return
+	default:
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, len(content)))
+		w.Header().Set("Content-Length", strconv.Itoa(to-from))
+		w.WriteHeader(http.StatusPartialContent)
+	}
+	s.write(w, r, content[from:to])
+}
+
+// write sends b in pieces, within the limit, and counts.
+func (s *server) write(w http.ResponseWriter, r *http.Request, b []byte) {
+	flush := http.NewResponseController(w)
+	for len(b) > 0 {
+		n := min(s.piece, len(b))
+		if s.limiter != nil && s.limiter.WaitN(r.Context(), n) != nil || r.Context().Err() != nil {
+			return
+		}
+		s.sending.RLock()
+		_, err := w.Write(b[:n])
+		if err == nil {
+			err = flush.Flush()
+		}
+		s.sending.RUnlock()
+		if err != nil {
+			return
+		}
+		b = b[n:]
+		s.mu.Lock()
+		s.sent += int64(n)
+		if s.reached != nil && s.sent >= s.at {
+			close(s.reached)
+			s.reached = nil
+		}
+		s.mu.Unlock()
+	}
+}
+
+// quiet waits until no request is served any more and says how many bytes were sent.
+func (s *server) quiet() int64 {
+	s.active.Wait()
+	sent, _ := s.counts()
+	return sent
+}
+
+// when is closed after n more bytes were sent.
+func (s *server) when(n int64) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.reached = s.sent+n, make(chan struct{})
+	return s.reached
+}
+
+func (s *server) counts() (sent int64, requests int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent, s.requests
+}
+
+func parseRange(h string, size int) (from, to int, ok bool) {
+	rest, ok := strings.CutPrefix(h, "bytes=")
+	a, b, _ := strings.Cut(rest, "-")
+	from, err := strconv.Atoi(a)
+	if !ok || err != nil {
+		return 0, size, false
+	}
+	to = size
+	if n, err := strconv.Atoi(b); err == nil {
+		to = min(size, n+1)
+	}
+	return from, to, true
+}
+
+// get runs Get with the tests' deadline.
+func get(t testing.TB, s Spec) (Result, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	return Get(ctx, s)
+}
+
+// mustGet checks that the file is there, is content, and nothing else is left.
+func mustGet(t testing.TB, s Spec, content []byte) Result {
+	t.Helper()
+	r, err := get(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, s, r, content)
+	return r
+}
+
+func check(t testing.TB, s Spec, r Result, content []byte) {
+	t.Helper()
+	got, err := os.ReadFile(r.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(content) {
+		t.Fatalf("%d bytes are not the %d of the source", len(got), len(content))
+	}
+	if r.Digest != digestOf(content) || r.SizeBytes != int64(len(content)) {
+		t.Errorf("%+v; the digest is %s of %d bytes", r, digestOf(content), len(content))
+	}
+	if _, err := os.Stat(s.Dir); err == nil && s.Digest != "" {
+		t.Errorf("%s is still there", s.Dir)
+	}
+}
+
+// getUntil runs Get and cancels it when stop is closed; it returns what is kept.
+func getUntil(t testing.TB, s Spec, stop <-chan struct{}) Progress {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	end := make(chan error, 1)
+	go func() { _, err := Get(ctx, s); end <- err }()
+	select {
+	case <-stop:
+		cancel()
+	case err := <-end:
+		t.Fatalf("it ended before it was cancelled: %v", err)
+	}
+	select {
+	case err := <-end:
+		if err != context.Canceled { //nolint:errorlint // it is ctx's own
+			t.Fatalf("after cancel: %v", err)
+		}
+	case <-time.After(deadline):
+		t.Fatal("it does not end after cancel")
+	}
+	p, err := Peek(s.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// proxy passes connections on to a server and cuts each after some bytes of its answer.
+type proxy struct {
+	net.Listener
+	wg   sync.WaitGroup
+	cuts int
+	mu   sync.Mutex
+}
+
+func newProxy(t testing.TB, to string, least, most int64) *proxy {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Listener: ln}
+	p.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			p.wg.Go(func() { p.pass(c, to, least+rand.Int64N(most-least)) })
+		}
+	})
+	t.Cleanup(func() { ln.Close(); p.wg.Wait() })
+	return p
+}
+
+func (p *proxy) pass(c net.Conn, to string, n int64) {
+	defer c.Close()
+	up, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	_ = up.(*net.TCPConn).SetReadBuffer(4 << 10)
+	p.wg.Go(func() { _, _ = io.Copy(up, c); up.Close() })
+	if _, err := io.CopyN(c, struct{ io.Reader }{up}, n); err == nil {
+		p.mu.Lock()
+		p.cuts++
+		p.mu.Unlock()
+	}
+}

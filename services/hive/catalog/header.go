@@ -1,0 +1,43 @@
+package catalog
+
+import (
+	"io/fs"
+	"os"
+
+	"github.com/rbee-project/rbee/gguf"
+	"github.com/rbee-project/rbee/messages"
+)
+
+// header is a model file's header and size in bytes.
+type header struct {
+	*gguf.Header
+	size uint64
+}
+
+// openHeader reads a model's header; every error is [messages.CodeBadModel] and names the path.
+func openHeader(path string) (header, error) {
+	size, err := fileSize(path)
+	if err != nil {
+		return header{}, err
+	}
+	h, err := gguf.OpenHeader(path)
+	if err != nil {
+		return header{}, badModel(path, err)
+	}
+	return header{h, uint64(size)}, nil
+}
+
+// fileSize is the size of the regular file at path, or says why there is none.
+func fileSize(path string) (int64, error) {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return 0, badModel(path, err)
+	case fi.IsDir():
+		return 0, messages.Errorf(messages.CodeBadModel, opCheck, "%s is a folder, not a model file", path).
+			WithHint("name the .gguf file in it")
+	case fi.Mode()&fs.ModeType != 0:
+		return 0, messages.Errorf(messages.CodeBadModel, opCheck, "%s is not a regular file", path)
+	}
+	return fi.Size(), nil
+}

@@ -1,0 +1,283 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gofrs/flock"
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
+)
+
+// Step is what is done right now to bring a model. Done and Total are bytes; Total is 0 while nobody
+// knows how much there is to do.
+type Step struct {
+	Text  string
+	Done  int64
+	Total int64
+}
+
+// Watcher is told what a pull does. Both may be nil.
+type Watcher struct {
+	// Say is for what a person should know: what was chosen, that a file was replaced at its source. Any
+	// goroutine calls it, one at a time.
+	Say func(text string)
+	// Step is for how far it is, some times a second.
+	Step func(Step)
+}
+
+func (w Watcher) say(format string, args ...any) {
+	if w.Say != nil {
+		w.Say(fmt.Sprintf(format, args...))
+	}
+}
+
+func (w Watcher) step(s Step) {
+	if w.Step != nil {
+		w.Step(s)
+	}
+}
+
+// Pull is what to bring, and how.
+type Pull struct {
+	Ref  string
+	Name string // public name; "": the vendor's
+	// Copy has a file of this machine copied into the catalog, not used where it lies.
+	Copy bool
+	// Hash has files that are used in place read for their digest.
+	Hash    bool
+	Offline bool
+	// IfMissing takes a registered model as it is, without asking its source.
+	IfMissing      bool
+	BytesPerSecond int64 // 0: no limit
+}
+
+// Resolve makes the model that ref stands for present, as a spawn needs it: a registered one as it is.
+func (c *Catalog) Resolve(ctx context.Context, ref string, w Watcher) (messages.Model, error) {
+	return c.Pull(ctx, Pull{Ref: ref, IfMissing: true}, w)
+}
+
+// Pull makes the model that a reference stands for present on this disk, checks and registers it. The
+// reference is one of a vendor's, or the public name of a registered model. Several calls for one model fetch
+// it once.
+//
+// Errors: [messages.CodeModelUnknown] when the reference is nothing known, with the forms that are;
+// [messages.CodeBadModel] when a file is missing, unreadable, truncated, damaged or no GGUF;
+// [messages.CodeConflict] when another model has the public name; [messages.CodeDiskFull];
+// [messages.CodeUnavailable] when the source cannot be reached, or must not be; [messages.CodeCancelled]
+// when ctx ended first; [messages.CodeInternal] for a failing disk; and those of [vendor.Vendor].
+func (c *Catalog) Pull(ctx context.Context, p Pull, w Watcher) (messages.Model, error) {
+	m, err := c.pull(ctx, p, w)
+	if err == nil {
+		return m, nil
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return m, messages.Errorf(messages.CodeCancelled, opResolve, "model %q: %w", p.Ref, err)
+	}
+	return m, messages.AsError(err, opResolve)
+}
+
+func (c *Catalog) pull(ctx context.Context, p Pull, w Watcher) (messages.Model, error) {
+	v, known := c.pick(p.Ref)
+	_, local := v.(vendor.Local)
+	if !known || p.IfMissing && !local || (p.Offline || c.cfg.Offline) && !local {
+		m, err := c.usable(p.Ref)
+		switch {
+		case err == nil:
+			return m, nil
+		case !known && messages.CodeOf(err) == messages.CodeModelUnknown:
+			return m, c.unknown(p.Ref)
+		case !known:
+			return m, err
+		case p.Offline || c.cfg.Offline:
+			return m, messages.Errorf(messages.CodeUnavailable, opResolve, "model %q is not on this machine, and it is offline", p.Ref).
+				WithHint("rbee model list shows what is there; rbee model import takes what other programs have")
+		}
+	}
+	w.step(Step{Text: "asking " + v.Name() + " for " + p.Ref})
+	a, err := v.Resolve(ctx, p.Ref)
+	if err != nil {
+		return messages.Model{}, err
+	}
+	for _, note := range a.Notes {
+		w.say("%s", note)
+	}
+	m := newManifest(v.Name(), a)
+	if p.Name != "" {
+		m.ID = p.Name
+	}
+	if err := checkName(m.ID); err != nil {
+		return messages.Model{}, err
+	}
+	if err := c.conflict(&m, a, p.Ref, false); err != nil { // before much is fetched
+		return messages.Model{}, err
+	}
+	cl, err := c.claim(ctx)
+	if err != nil {
+		return messages.Model{}, err
+	}
+	defer cl.release()
+	b := &bringing{c: c, v: v, a: a, p: p, w: w, claim: cl, name: m.ID}
+	if m.Files, err = b.all(ctx); err != nil {
+		return messages.Model{}, err
+	}
+	return c.register(ctx, &m, p.Ref, w)
+}
+
+// usable is a registered model whose header can be read.
+func (c *Catalog) usable(name string) (messages.Model, error) {
+	m, err := c.Find(name)
+	if err == nil {
+		_, err = openHeader(m.Path)
+	}
+	return m, err
+}
+
+func newManifest(vendorName string, a *vendor.Artifact) manifest {
+	return manifest{Schema: manifestSchema, ID: a.Name, Vendor: vendorName, Full: a.Ref, License: a.License, Architecture: a.Architecture,
+		Quantization: a.Quantization, ContextLength: a.ContextLength, Revision: a.Revision, AddedAt: time.Now().UTC().Truncate(time.Second)}
+}
+
+// checkName refuses public names that would be trouble in commands and logs.
+func checkName(name string) error {
+	bad := strings.IndexFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '\\' })
+	if name == "" || len(name) > messages.MaxModelName || !utf8.ValidString(name) || bad >= 0 || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "/") {
+		return messages.Errorf(messages.CodeBadRequest, opResolve, "%.80q cannot be a model's name", name).
+			WithHint("at most %d printable characters without blanks; give one with --name", messages.MaxModelName)
+	}
+	return nil
+}
+
+// conflict says whether another model has m's public name. A model that was asked for by the same reference
+// is the same one, grown older: it is replaced. a stands for m's files while they are not fetched.
+func (c *Catalog) conflict(m *manifest, a *vendor.Artifact, ref string, fetched bool) error {
+	old, err := readManifest(filepath.Join(c.dir, folder(m.ID)))
+	if err != nil || old.ID != m.ID || slices.Contains(old.Refs, ref) {
+		return nil
+	}
+	same := false
+	if fetched {
+		same = sameWeights(old.weights(), m.weights())
+	} else {
+		same = sameFiles(old.weights(), a.Files)
+	}
+	if same {
+		return nil
+	}
+	there, err := c.present(&old)
+	if err != nil {
+		return nil // it is gone
+	}
+	return messages.Errorf(messages.CodeConflict, opResolve, "the name %q is taken by %s (%s), so %s cannot have it", m.ID, there.Path,
+		strings.Join(old.Refs, ", "), ref).WithHint("give it another with --name, or remove that one: rbee model rm %s", m.ID)
+}
+
+func sameWeights(a, b []file) bool {
+	return slices.EqualFunc(a, b, func(x, y file) bool {
+		return x.Digest != "" && x.Digest == y.Digest || x.InPlace != "" && x.InPlace == y.InPlace
+	})
+}
+
+// sameFiles compares with what a vendor knows before the fetch; what it does not know may be the same.
+func sameFiles(old []file, files []vendor.File) bool {
+	var now []file
+	for _, f := range files {
+		if f.Kind == vendor.Model {
+			now = append(now, file{Digest: f.Digest, InPlace: f.InPlace})
+		}
+	}
+	return slices.EqualFunc(old, now, func(x, y file) bool {
+		return y.Digest == "" && y.InPlace == "" || x.Digest != "" && x.Digest == y.Digest || x.InPlace != "" && x.InPlace == y.InPlace
+	})
+}
+
+// register makes the model visible: its files are there and verified.
+func (c *Catalog) register(ctx context.Context, m *manifest, ref string, w Watcher) (messages.Model, error) {
+	if err := c.describe(m); err != nil {
+		return messages.Model{}, err
+	}
+	dir := filepath.Join(c.dir, folder(m.ID))
+	held, err := c.enter(ctx, dir)
+	if err != nil {
+		return messages.Model{}, err
+	}
+	defer held.Close()
+	if err := c.conflict(m, nil, ref, true); err != nil {
+		return messages.Model{}, err
+	}
+	if old, err := readManifest(dir); err == nil && old.ID == m.ID {
+		if sameWeights(old.weights(), m.weights()) {
+			m.Refs, m.AddedAt = union(old.Refs, m.Refs), old.AddedAt
+			m.Full = cmp.Or(m.Full, old.Full)
+		} else if d := old.digest(); d != "" {
+			w.say("%s was %s and is %s now", m.ID, short(d), short(m.digest()))
+		}
+	}
+	if !slices.Contains(m.Refs, ref) {
+		m.Refs = append(m.Refs, ref)
+	}
+	if err := c.linkParts(dir, m); err != nil {
+		return messages.Model{}, err
+	}
+	if err := m.write(dir); err != nil {
+		return messages.Model{}, err
+	}
+	return c.present(m)
+}
+
+// union is a, and what b has besides.
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// short is the start of a digest, for people.
+func short(digest string) string {
+	d := strings.TrimPrefix(digest, digestPrefix)
+	return d[:min(len(d), 12)]
+}
+
+// describe has the file's own header say what the model is, over what its source says.
+func (c *Catalog) describe(m *manifest) error {
+	weights := m.weights()
+	if len(weights) == 0 {
+		return messages.Errorf(messages.CodeBadModel, opCheck, "model %s has no weights", m.ID)
+	}
+	for i := range weights {
+		path, err := c.path(&weights[i])
+		if err != nil {
+			return err
+		}
+		h, err := openHeader(path)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			continue // the first part has the keys
+		}
+		m.Architecture = cmp.Or(h.Architecture, m.Architecture)
+		m.ContextLength = cmp.Or(h.ContextLength, m.ContextLength)
+		if len(weights) == 1 || m.Quantization == "" {
+			m.Quantization = cmp.Or(h.Quantization, m.Quantization)
+		}
+	}
+	return nil
+}
+
+// enter takes the lock of a model's folder, which it makes.
+func (c *Catalog) enter(ctx context.Context, dir string) (*flock.Flock, error) {
+	return lock(ctx, filepath.Join(dir, ".lock"))
+}
