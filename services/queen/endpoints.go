@@ -21,6 +21,7 @@ func (q *Queen) handlers() map[string]func(context.Context, *bus.Call) (any, err
 		messages.OpHiveList:   bus.Handle(q.hiveList),
 		messages.OpHiveGet:    bus.Handle(q.hiveGet),
 		messages.OpModelList:  bus.Handle(q.modelList),
+		messages.OpModelGet:   bus.Handle(q.modelGet),
 		messages.OpJobList:    bus.Handle(q.jobList),
 		messages.OpJobGet:     bus.Handle(q.jobGet),
 		messages.OpJobEvents:  bus.Handle(q.jobEvents),
@@ -31,6 +32,13 @@ func (q *Queen) handlers() map[string]func(context.Context, *bus.Call) (any, err
 		messages.OpDelete:     bus.Handle(q.doStop),
 		messages.OpDrainAt:    bus.Handle(q.toWorker(messages.OpDrain)),
 		messages.OpUndrainAt:  bus.Handle(q.toWorker(messages.OpUndrain)),
+		messages.OpModelPull:  bus.Handle(q.doPull),
+		messages.OpModelRm:    bus.Handle(q.doRemove),
+		messages.OpModelCheck: bus.Handle(q.doVerify),
+		messages.OpModelGC:    bus.Handle(q.doGC),
+		messages.OpModelFind:  bus.Handle(q.doImport),
+		messages.OpModelPlan:  bus.Handle(q.doPlan),
+		messages.OpLocate:     bus.Handle(q.doLocate),
 		messages.OpLogs:       bus.Handle(q.doLogs),
 		messages.OpSign:       bus.Handle(q.doSign),
 		messages.OpRenew:      bus.Handle(q.doRenew),
@@ -145,6 +153,27 @@ func (q *Queen) modelList(ctx context.Context, _ *bus.Call, _ *messages.Versione
 		}
 	}
 	return r, nil
+}
+
+// modelGet asks the named hive, or one after another.
+func (q *Queen) modelGet(ctx context.Context, _ *bus.Call, r *messages.ModelRef) (*messages.Model, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var failed error = messages.Errorf(messages.CodeModelUnknown, messages.OpModelGet, "no hive has %q", r.Model).WithHint("rbee model list")
+	for _, h := range q.registry.Hives() {
+		if r.Hive != "" && h.ID != r.Hive {
+			continue
+		}
+		m := &messages.Model{}
+		err := q.conn.Request(ctx, messages.HiveSubject(h.ID, messages.OpModelGet), r, m)
+		if err == nil {
+			return m, nil
+		}
+		if messages.CodeOf(err) != messages.CodeModelUnknown {
+			failed = err
+		}
+	}
+	return nil, failed
 }
 
 func (q *Queen) doSpawn(_ context.Context, _ *bus.Call, req *messages.SpawnRequest) (*messages.Accepted, error) {

@@ -68,11 +68,11 @@ func (q *Queen) ensureAlone(ctx context.Context, job *bus.Job, req messages.Spaw
 	}
 }
 
-// publicName is what workers call the model of a reference: a path's is in its hive's catalog once it
-// was used.
+// publicName is what workers call the model of a reference: it is in a hive's catalog once it was pulled or
+// used. A path may have been used since the hive's last beat.
 func (q *Queen) publicName(ctx context.Context, ref string) string {
-	if !strings.HasPrefix(ref, "/") {
-		return ref
+	if name := q.alias(ref); name != ref || !strings.HasPrefix(ref, "/") {
+		return name
 	}
 	if r, err := q.modelList(ctx, nil, nil); err == nil {
 		for _, m := range r.Models {
@@ -109,7 +109,7 @@ func (q *Queen) awaitModel(ctx context.Context, model string) {
 	defer limit.Stop()
 	for {
 		changed := q.heard.wait()
-		if slices.Contains(q.models(), model) {
+		if q.knowsModel(model) {
 			return
 		}
 		select {

@@ -53,6 +53,7 @@ type Queen struct {
 	jobs       *bus.Jobs
 	keeper     *jobs.Keeper
 	spawns     *spawns
+	claims     *claims
 	former     former
 	relay      relay
 	heard      *topic
@@ -76,7 +77,7 @@ func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slo
 		return nil, messages.Errorf(messages.CodeBadRequest, "queen", "route %q is not auto, bus or direct", cfg.Route)
 	}
 	q := &Queen{cfg: cfg, conn: conn, realm: realm, ln: ln, log: log, id: messages.NewID("q-"), began: time.Now(), ready: make(chan struct{}),
-		direct: router.NewDirect(), spawns: newSpawns(), former: former{known: make(chan struct{})}, heard: newTopic(), life: context.Background()}
+		direct: router.NewDirect(), spawns: newSpawns(), claims: newClaims(), former: former{known: make(chan struct{})}, heard: newTopic(), life: context.Background()}
 	q.metrics = metrics.New(q.counts)
 	q.keeper = jobs.NewKeeper(conn, log, q.metrics.JobEnded)
 	q.dispatcher = router.NewDispatcher(cfg.Route, conn.Connected, q.metrics.Opened)
@@ -87,7 +88,7 @@ func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slo
 		TTL: 10 * time.Minute, Storage: jetstream.FileStorage}, q.workerSource())
 	q.hives = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.HivesBucket, Description: "hives, written by the queen",
 		TTL: 10 * time.Minute, Storage: jetstream.FileStorage}, q.hiveSource())
-	q.gateway = gateway.New(gateway.Config{Infer: q.router, Models: q.models, Health: q.health, Metrics: q.metrics, Log: log})
+	q.gateway = gateway.New(gateway.Config{Infer: named{q}, Models: q.models, Health: q.health, Metrics: q.metrics, Log: log})
 	return q, nil
 }
 

@@ -47,7 +47,7 @@ func (q *Queen) doInfer(ctx context.Context, call *bus.Call) (any, error) {
 }
 
 func (q *Queen) pass(ctx context.Context, req *messages.InferRequest, s *bus.Sender) (messages.Usage, error) {
-	a, err := q.router.Infer(ctx, req)
+	a, err := named{q}.Infer(ctx, req)
 	if err != nil {
 		return messages.Usage{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,6 +140,9 @@ func (q *Queen) spawn(ctx context.Context, job *bus.Job, req messages.SpawnReque
 	}
 	defer q.heard.poke()
 	defer q.spawns.end(req.ID)
+	if req.Model, err = q.bring(ctx, job, &hive, &req); err != nil {
+		return nil, err
+	}
 	job.Step("starting %s on %s", req.Model, hive.ID)
 	res, err := q.askSpawn(ctx, &req)
 	if err != nil {
@@ -285,6 +289,13 @@ func (q *Queen) knowsHive(name messages.HiveID) bool {
 
 // chooseHive takes the named hive, else one that has the model, else the one with most free memory.
 func (q *Queen) chooseHive(name messages.HiveID, model string) (messages.HiveInfo, error) {
+	return q.choose(messages.OpSpawn, name, func(a, b *messages.HiveInfo) int {
+		return cmp.Or(cmp.Compare(hasOne(a, model), hasOne(b, model)), cmp.Compare(a.MemoryFreeBytes, b.MemoryFreeBytes), cmp.Compare(b.ID, a.ID))
+	})
+}
+
+// choose is the named hive, or the greatest of those that are here; op is what needs it.
+func (q *Queen) choose(op string, name messages.HiveID, compare func(a, b *messages.HiveInfo) int) (messages.HiveInfo, error) {
 	hives := q.registry.HivesHere()
 	if name != "" {
 		i := slices.IndexFunc(hives, func(h messages.HiveInfo) bool { return h.ID == name })
@@ -292,26 +303,37 @@ func (q *Queen) chooseHive(name messages.HiveID, model string) (messages.HiveInf
 		case i >= 0:
 			return hives[i], nil
 		case q.knowsHive(name):
-			return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, messages.OpSpawn, "hive %s has lost its connection", name).
+			return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, op, "hive %s has lost its connection", name).
 				WithHint("rbee events --since 5m")
 		}
 		if len(hives) > 0 {
-			return messages.HiveInfo{}, messages.Errorf(messages.CodeNotFound, messages.OpSpawn, "no hive %q", name).WithHint("rbee hive list")
+			return messages.HiveInfo{}, messages.Errorf(messages.CodeNotFound, op, "no hive %q", name).WithHint("rbee hive list")
 		}
 	}
 	if len(hives) == 0 {
-		return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, messages.OpSpawn, "no hive is connected").
+		return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, op, "no hive is connected").
 			WithHint("start one: rbee up, or rbee-hive on the machine that shall run models")
 	}
-	return slices.MaxFunc(hives, func(a, b messages.HiveInfo) int {
-		has := func(h *messages.HiveInfo) int {
-			if slices.Contains(h.Models, model) {
-				return 1
-			}
-			return 0
-		}
-		return cmp.Or(cmp.Compare(has(&a), has(&b)), cmp.Compare(a.MemoryFreeBytes, b.MemoryFreeBytes), cmp.Compare(b.ID, a.ID))
-	}), nil
+	return slices.MaxFunc(hives, func(a, b messages.HiveInfo) int { return compare(&a, &b) }), nil
+}
+
+// bring has the hive pull a model that it does not have, and gives the name that the hive calls it by. A path
+// is left to the spawn: it names a file that is there or not.
+func (q *Queen) bring(ctx context.Context, job *bus.Job, hive *messages.HiveInfo, req *messages.SpawnRequest) (string, error) {
+	if id, ok := has(hive, req.Model); ok {
+		return id, nil
+	}
+	if strings.HasPrefix(req.Model, "/") {
+		return req.Model, nil
+	}
+	var m messages.Model
+	err := q.runOn(ctx, job, hive.ID, messages.OpModelPull, false, func(id messages.JobID) any {
+		return &messages.PullRequest{Job: id, Model: req.Model, Hive: hive.ID, Offline: req.Offline, IfMissing: true}
+	}, &m)
+	if err != nil {
+		return "", at(err, hive.ID, true)
+	}
+	return m.ID, nil
 }
 
 const defaultEngine = "llama-cpp"
