@@ -11,6 +11,9 @@ CACHE       := $(CURDIR)/.cache
 TOOLS       := $(CURDIR)/.tools
 LINT_VER    := v2.15.0
 NATS_VER    := v0.5.0
+REGISTRY_VER := v3.1.2
+OLLAMA_VER  := v0.9.6
+HUB_VER     := 2.17.5
 # llama.cpp's libraries, as `rbee engine install llama-cpp` puts them there.
 LLAMA_LIB    = $(shell bin/rbee engine list --json --data-dir $(CACHE)/rbee | sed -n 's/.*"path":"\([^"]*\)".*/\1/p' | head -1)
 MODEL       ?= builtin:bee-tiny
@@ -18,7 +21,7 @@ PROMPT      ?= What does the queen do?
 # How many random schedules make test-slow runs for each of seven models and modes.
 SCHEDULES   ?= 72
 
-.PHONY: help build demo libs tools test check test-slow docs chaos-local bench bench-engine bench-llama-server soak pins fmt lint modules cross clean
+.PHONY: help build demo libs tools hub-client test check test-slow docs chaos-local bench bench-engine bench-llama-server soak pins fmt lint modules cross clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,25 +37,35 @@ FORCE:
 libs: bin/rbee ## llama.cpp's libraries, into .cache/
 	@bin/rbee engine install llama-cpp --data-dir $(CACHE)/rbee >/dev/null
 
-demo: bin/rbee libs ## answer a prompt through queen, hive, worker and llama.cpp: make demo [MODEL=path.gguf]
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	  env -u RBEE_SERVER -u RBEE_CREDS RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_DATA_DIR="$$dir" bin/rbee run --verbose "$(MODEL)" "$(PROMPT)"
+demo: bin/rbee libs ## answer a prompt through queen, hive, worker and llama.cpp: make demo [MODEL=path.gguf|hf:org/repo]
+	@env -u RBEE_SERVER -u RBEE_CREDS RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_DATA_DIR="$(CACHE)/rbee" bin/rbee run --verbose "$(MODEL)" "$(PROMPT)"
 
-tools: $(TOOLS)/nats ## the nats CLI and golangci-lint, into .tools/
+tools: $(TOOLS)/nats $(TOOLS)/registry hub-client ## what the tests run beside rbee: the nats CLI, an OCI registry, npm's hub client
 $(TOOLS)/nats:
 	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/nats-io/natscli/nats@$(NATS_VER)
 $(TOOLS)/golangci-lint:
 	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VER)
 
-test: libs $(TOOLS)/nats ## every test
-	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -count=1 -timeout 15m work
+$(TOOLS)/registry:
+	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/distribution/distribution/v3/cmd/registry@$(REGISTRY_VER)
+$(TOOLS)/ollama:
+	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/ollama/ollama@$(OLLAMA_VER)
+hub-client: $(CACHE)/hub-client/node_modules/@huggingface/hub ## npm's @huggingface/hub, into .cache/
+$(CACHE)/hub-client/node_modules/@huggingface/hub:
+	npm install --silent --no-audit --no-fund --prefix $(CACHE)/hub-client @huggingface/hub@$(HUB_VER)
+
+# The real programs that tests run beside rbee.
+REAL = RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats RBEE_REGISTRY_BIN=$(TOOLS)/registry RBEE_HUB_CLIENT=$(CACHE)/hub-client
+
+test: libs tools ## every test
+	$(REAL) $(GO) test -count=1 -timeout 15m work
 
 docs: ## write docs/asyncapi.yaml from messages/table.go
 	cd cli && $(GO) test -count=1 ./asyncapi -update
 
-check: fmt modules lint cross libs $(TOOLS)/nats ## format, vet, lint, modules, cross-builds, and the tests with -race
+check: fmt modules lint cross libs tools ## format, vet, lint, modules, cross-builds, and the tests with -race
 	$(GO) vet work
-	RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats $(GO) test -count=1 -race -timeout 30m work
+	$(REAL) $(GO) test -count=1 -race -timeout 30m work
 
 test-slow: libs ## what takes long: processes that are away for 30 s, fuzzing of every parser of foreign input
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./cli/e2e

@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/lmittmann/tint"
+	"github.com/rbee-project/rbee/services/hive"
 	"golang.org/x/term"
 )
 
@@ -45,7 +46,7 @@ type root struct {
 	Ps         workerListCmd `cmd:"" help:"List the workers."`
 	Hive       hiveCmd       `cmd:"" help:"Machines that run workers."`
 	Worker     workerCmd     `cmd:"" help:"Processes that serve models."`
-	Model      modelCmd      `cmd:"" help:"Models on the hives' disks."`
+	Model      modelCmd      `cmd:"" help:"Models: bring them to the hives' disks, list, check and remove them."`
 	Engine     engineCmd     `cmd:"" help:"Engines that run models."`
 	Job        jobCmd        `cmd:"" help:"Operations that take time: spawns, pulls, installs."`
 	Events     eventsCmd     `cmd:"" help:"Show what happens to workers and hives, and what happened."`
@@ -74,7 +75,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	var r root
 	exited := -1
 	parser, err := kong.New(&r, kong.Name("rbee"), kong.Description("Your machines as one LLM cluster, behind one OpenAI-compatible endpoint."),
-		kong.Writers(stdout, stderr), kong.DefaultEnvars("RBEE"), kong.Vars{"data_dir": defaultDataDir()},
+		kong.Writers(stdout, stderr), kong.DefaultEnvars("RBEE"), kong.Vars{"data_dir": defaultDataDir(), "peer_listen": hive.DefaultPeerListen},
 		kong.Configuration(yamlFile), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { exited = code; panic(helpShown{}) }))
 	if err != nil {
 		fmt.Fprintln(stderr, "rbee:", err)

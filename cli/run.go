@@ -2,22 +2,18 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/rbee-project/rbee/bus"
-	"github.com/rbee-project/rbee/cli/solo"
 	"github.com/rbee-project/rbee/messages"
 )
 
 type runCmd struct {
-	Model       string   `arg:"" help:"builtin:NAME, or the path of a .gguf."`
+	Model       string   `arg:"" help:"hf:ORG/REPO[:QUANT], ollama:NAME, builtin:NAME, an address, or the path of a .gguf. What is not there is pulled."`
 	Prompt      []string `arg:"" optional:"" help:"What to ask. Without it: stdin, or a chat on a terminal."`
 	System      string   `help:"System message."`
 	MaxTokens   int      `help:"Most tokens of an answer; 0: as many as fit." default:"0"`
@@ -29,11 +25,9 @@ type runCmd struct {
 	Slots       int      `help:"Requests at once." default:"4"`
 	Ctx         int      `help:"Tokens a slot; 0: the trained length, at most 4096." default:"0"`
 	Force       bool     `help:"Skip the memory check."`
+	Offline     bool     `help:"Use the models that are here; fetch nothing."`
 	engineFlags
 }
-
-// loneOrphanAfter is how long the workers of a lone run outlive it, should it be killed.
-const loneOrphanAfter = 15 * time.Second
 
 // Run answers and, if it had to start a queen of its own, stops everything again.
 func (r *runCmd) Run(a *app) error {
@@ -44,7 +38,7 @@ func (r *runCmd) Run(a *app) error {
 	if err != nil {
 		return cancelled(ctx, a, err)
 	}
-	c, alone, err := r.queen(ctx, a)
+	c, alone, err := a.queenOrLone(ctx, r.Offline)
 	if err != nil {
 		return cancelled(ctx, a, err)
 	}
@@ -93,54 +87,6 @@ func cancelled(ctx context.Context, a *app, err error) error {
 	fmt.Fprintln(a.stderr, "cancelled")
 	a.exit = exitCancelled
 	return nil
-}
-
-// queen connects to one that runs, or starts one for the time of the command: only if no server was
-// named and none answers.
-func (r *runCmd) queen(ctx context.Context, a *app) (c *client, stop func(), err error) {
-	if c, err = a.connect(ctx); err == nil || a.Server != "" {
-		return c, nil, err
-	}
-	sweepLone()
-	state, err := os.MkdirTemp("", lonePrefix) // 0700
-	if err != nil {
-		return nil, nil, fmt.Errorf("temporary folder: %w", err)
-	}
-	s, err := solo.Start(ctx, solo.Config{DataDir: a.DataDir, StateDir: state, HTTP: solo.FreeAddr, NATS: solo.FreeAddr,
-		Roles: []string{solo.RoleBus, solo.RoleQueen, solo.RoleHive}, OrphanAfter: loneOrphanAfter, DrainTimeout: 5 * time.Second,
-		Version: Version, Log: a.log})
-	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(state))
-	}
-	stop = func() { s.Stop(context.WithoutCancel(ctx)); _ = os.RemoveAll(state) }
-	path := filepath.Join(state, "creds", "admin.creds")
-	if err = ensureCreds(s.Realm, bus.RoleAdmin, path); err == nil {
-		lone := *a
-		lone.Server, lone.Creds = s.Address.NATS, path
-		c, err = lone.connect(ctx)
-	}
-	if err != nil {
-		stop()
-		return nil, nil, err
-	}
-	return c, stop, nil
-}
-
-const lonePrefix = "rbee-run-"
-
-// sweepLone removes the folders of lone runs that were killed: nobody holds their lock, and they are
-// not just being made.
-func sweepLone() {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), lonePrefix+"*"))
-	for _, d := range dirs {
-		if st, err := os.Stat(d); err != nil || time.Since(st.ModTime()) < time.Minute {
-			continue
-		}
-		if release, err := bus.LockRole(d, solo.RoleBus); err == nil {
-			_ = os.RemoveAll(d)
-			release()
-		}
-	}
 }
 
 // prompt is the arguments, else what a pipe holds, else a chat.
@@ -205,23 +151,10 @@ func (r *runCmd) worker(ctx context.Context, a *app, c *client, ref string) (w *
 	id := messages.JobID(messages.NewID("run-"))
 	w = &messages.WorkerInfo{}
 	req := &messages.EnsureRequest{SpawnRequest: messages.SpawnRequest{Job: id, Model: ref, Hive: messages.HiveID(r.Hive), Device: r.Device,
-		Slots: r.Slots, ContextLength: r.Ctx, Force: r.Force, Engine: r.options()}}
+		Slots: r.Slots, ContextLength: r.Ctx, Force: r.Force, Offline: r.Offline, Engine: r.options()}}
 	err = c.RunJob(ctx, c.do(messages.OpEnsure), id, req, w, watch)
 	if err != nil {
 		c.callOff(ctx, id)
 	}
 	return w, fresh, err
-}
-
-// modelRef makes a path of this machine absolute. A reference, or the public name of a model that a
-// hive has, stays as it is.
-func modelRef(ref string) (string, error) {
-	if _, err := os.Stat(ref); err != nil && !strings.HasSuffix(ref, ".gguf") && !filepath.IsAbs(ref) {
-		return ref, nil
-	}
-	abs, err := filepath.Abs(ref)
-	if err != nil {
-		return "", fmt.Errorf("model: %w", err)
-	}
-	return abs, nil
 }

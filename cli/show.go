@@ -8,7 +8,6 @@ import (
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
-	"github.com/rbee-project/rbee/services/hive/catalog"
 	"github.com/rbee-project/rbee/services/hive/engines"
 )
 
@@ -88,34 +87,6 @@ func (g *hiveGetCmd) Run(a *app) error {
 	})
 }
 
-type modelCmd struct {
-	List modelListCmd `cmd:"" help:"List the models: of every hive, or of this data dir when no queen runs."`
-}
-
-type modelListCmd struct{}
-
-// Run lists models; the builtin ones that were never used are in the list too.
-func (modelListCmd) Run(a *app) error {
-	var r messages.ModelListReply
-	if c, err := a.connect(a.ctx); err == nil {
-		defer c.Close()
-		if err := c.Request(a.ctx, messages.QueenSubject(messages.OpModelList), &messages.Done{}, &r); err != nil {
-			return err
-		}
-	} else if a.Server != "" {
-		return err
-	} else {
-		r.Models = catalog.New(a.DataDir).Available()
-	}
-	return a.print(rows(r.Models), func(w *tabwriter.Writer) {
-		columns(w, "ID", "HIVE", "SIZE", "ARCHITECTURE", "QUANTIZATION", "CONTEXT", "PATH")
-		for i := range r.Models {
-			m := &r.Models[i]
-			columns(w, m.ID, m.Hive, size(uint64(max(0, m.SizeBytes))), m.Architecture, m.Quantization, m.ContextLength, m.Path)
-		}
-	})
-}
-
 type engineCmd struct {
 	List    engineListCmd    `cmd:"" help:"List the engines in this data dir."`
 	Install engineInstallCmd `cmd:"" help:"Install an engine into this data dir."`
@@ -143,13 +114,13 @@ func (e *engineInstallCmd) Run(a *app) error {
 	ctx, stop := a.interruptible()
 	defer stop()
 	p := a.progress()
-	last := ""
+	shown, last := p.track(""), ""
 	got, err := engines.New(a.DataDir).Install(ctx, e.Name, func(s engines.Step) {
 		if s.Text != last {
 			last = s.Text
-			p.step(s.Text)
+			shown.step(s.Text)
 		}
-		p.tick(messages.JobTick{Text: s.Text, Done: s.Done, Total: s.Total, Unit: "B"})
+		shown.tick(messages.JobTick{Text: s.Text, Done: s.Done, Total: s.Total, Unit: "B"})
 	})
 	p.done()
 	if err != nil {

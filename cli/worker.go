@@ -101,13 +101,14 @@ func workerTable(w *tabwriter.Writer, v *messages.WorkerView) {
 }
 
 type workerSpawnCmd struct {
-	Model  string `arg:"" help:"builtin:NAME, or the path of a .gguf."`
-	Hive   string `help:"Machine to start it on. Default: the queen chooses."`
-	Device string `help:"ggml's name of the device, or auto." default:"auto"`
-	ID     string `help:"Id of the worker. Default: made up." name:"id"`
-	Slots  int    `help:"Requests at once." default:"4"`
-	Ctx    int    `help:"Tokens a slot; 0: the trained length, at most 4096." default:"0"`
-	Force  bool   `help:"Skip the memory check."`
+	Model   string `arg:"" help:"hf:ORG/REPO[:QUANT], ollama:NAME, builtin:NAME, an address, or the path of a .gguf. What is not there is pulled."`
+	Hive    string `help:"Machine to start it on. Default: the queen chooses."`
+	Device  string `help:"ggml's name of the device, or auto." default:"auto"`
+	ID      string `help:"Id of the worker. Default: made up." name:"id"`
+	Slots   int    `help:"Requests at once." default:"4"`
+	Ctx     int    `help:"Tokens a slot; 0: the trained length, at most 4096." default:"0"`
+	Force   bool   `help:"Skip the memory check."`
+	Offline bool   `help:"Use a model that is there; fetch nothing."`
 	engineFlags
 	Detach bool `help:"Do not wait until it is ready."`
 }
@@ -130,7 +131,7 @@ func (s *workerSpawnCmd) Run(a *app) error {
 			s.ID = messages.NewID("w-")
 		}
 		req := &messages.SpawnRequest{Job: id, ID: messages.WorkerID(s.ID), Model: ref, Hive: messages.HiveID(s.Hive), Device: s.Device,
-			Slots: s.Slots, ContextLength: s.Ctx, Force: s.Force, Engine: s.options()}
+			Slots: s.Slots, ContextLength: s.Ctx, Force: s.Force, Offline: s.Offline, Engine: s.options()}
 		if s.Detach {
 			var accepted messages.Accepted
 			if err := c.Request(ctx, c.do(messages.OpSpawn), req, &accepted); err != nil {

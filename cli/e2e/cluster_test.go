@@ -66,10 +66,17 @@ type cluster struct {
 	wrap []string // a command that runs the program which follows
 }
 
-// env is a clean environment: nothing of the machine's own rbee or nats.
+// env is a clean environment: nothing of the machine's own rbee or nats, and no way to the real HuggingFace or
+// Ollama: a test that has a source of its own sets its variable.
 func env(dir string) []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
-		"RBEE_DATA_DIR=" + dir, "RBEE_LLAMA_LIB=" + os.Getenv("RBEE_LLAMA_LIB"), "TMPDIR=" + os.TempDir()}
+	own := []string{"HF_ENDPOINT=http://127.0.0.1:1", "RBEE_OLLAMA_REGISTRY=http://127.0.0.1:1"}
+	for _, name := range []string{"HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "RBEE_OLLAMA_REGISTRY"} {
+		if v, ok := os.LookupEnv(name); ok {
+			own = append(own, name+"="+v)
+		}
+	}
+	return append(own, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
+		"RBEE_DATA_DIR=" + dir, "RBEE_LLAMA_LIB=" + os.Getenv("RBEE_LLAMA_LIB"), "TMPDIR=" + os.TempDir()}...)
 }
 
 // start runs `rbee up` and waits until it says so. The test's end stops it by Ctrl-C, and fails when
