@@ -13,7 +13,7 @@ type Caps struct {
 	// ToolCalls says that the template writes an assistant's tool_calls.
 	ToolCalls bool
 	// System says that the template takes a system message. Where it does not, Render puts the
-	// system's text before the next user's.
+	// system's text before the next user's; of a Go template it is lost, as in Ollama.
 	System bool
 	// Reasoning says that the template knows of thinking: <think>, enable_thinking, reasoning_content.
 	Reasoning bool
@@ -23,7 +23,8 @@ type Caps struct {
 	// Format is a guess, from the source, at how the model writes tool calls: "hermes"
 	// (<tool_call>{…}), "qwen3-coder" (<tool_call><function=…>), "llama3" ({"name":…,
 	// "parameters":…}), "mistral" ([TOOL_CALLS]), "deepseek" (<｜tool▁calls▁begin｜>), "gpt-oss"
-	// (<|channel|>), "functionary" (<function=…>), "phi4" (<|tool_call|>), or "".
+	// (<|channel|>), "functionary" (<function=…>), "phi4" (<|tool_call|>), "command-r"
+	// ({"tool_name":…}), or "".
 	Format string
 }
 
@@ -46,61 +47,73 @@ const (
 	trialResult = `{"role":"tool","tool_call_id":"abcdef123","name":"` + needleTool + `","content":"r"}`
 )
 
-// trial renders messages with the needs as they are.
-func (t *template) trial(tools bool, messages ...string) string {
-	s, _ := t.tryOut(tools, messages...)
+// trial is what a template makes of messages, "" if it fails.
+func trial(p program, tools bool, messages ...string) string {
+	s, _ := tryOut(p, tools, messages...)
 	return s
 }
 
-func (t *template) tryOut(tools bool, messages ...string) (string, error) {
+func tryOut(p program, tools bool, messages ...string) (string, error) {
 	in := Input{Messages: rawJSON(messages...), AddGenerationPrompt: true, Date: time.Unix(0, 0).UTC()}
 	if tools {
 		in.Tools = rawJSON(trialTool)
 	}
-	parts, err := t.render(in)
+	parts, err := p.render(in)
 	return joinText(parts), err
 }
+
+// errNoUser is of a template that is of no use.
+var errNoUser = errors.New("the template does not write a user's message")
 
 // learn finds out what the template can do and needs. It fails if the template cannot write one
 // user's message.
 func (t *template) learn(source string) (Caps, error) {
-	c := Caps{Format: callFormat(source)}
-	plain, err := t.tryOut(false, trialUser)
+	plain, err := tryOut(t, false, trialUser)
 	if !strings.Contains(plain, needleUser) {
 		t.needs.listContent = true
-		if s, listErr := t.tryOut(false, trialUser); strings.Contains(s, needleUser) {
+		if s, listErr := tryOut(t, false, trialUser); strings.Contains(s, needleUser) {
 			plain, err = s, listErr
 		} else if err == nil {
-			err = errors.New("the template does not write a user's message")
+			err = errNoUser
 		}
 	}
 	if err != nil {
-		return c, err
+		return Caps{}, err
 	}
-	c.StartsThinking = strings.HasSuffix(strings.TrimSpace(plain), "<think>")
+	c := capsOf(t, source, plain)
+	t.needs.noSystem = !c.System
+	c.ToolCalls = t.learnCalls(c.Tools)
+	return c, nil
+}
+
+// capsOf finds out all but ToolCalls. plain is the render of one user's message.
+func capsOf(p program, source, plain string) Caps {
+	c := Caps{Format: callFormat(source), StartsThinking: strings.HasSuffix(strings.TrimSpace(plain), "<think>")}
 	for _, sign := range []string{"<think>", "</think>", "enable_thinking", "reasoning_content"} {
 		c.Reasoning = c.Reasoning || strings.Contains(source, sign)
 	}
-	system := t.trial(false, trialSystem, trialUser)
+	system := trial(p, false, trialSystem, trialUser)
 	c.System = strings.Contains(system, needleSystem) && strings.Contains(system, needleUser)
-	t.needs.noSystem = !c.System
-	c.Tools = strings.Contains(t.trial(true, trialUser), needleTool)
-	c.ToolCalls = t.learnCalls(c.Tools)
-	return c, nil
+	c.Tools = strings.Contains(trial(p, true, trialUser), needleTool)
+	return c
+}
+
+// writesCall says whether a render has the trial's call.
+func writesCall(s string) bool {
+	return strings.Contains(s, needleTool) && strings.Contains(s, needleArg)
 }
 
 // learnCalls tries the forms that an assistant's call may have.
 func (t *template) learnCalls(tools bool) bool {
 	try := func(stringArguments bool) string {
 		t.needs.stringArguments = stringArguments
-		return t.trial(tools, trialUser, trialCall, trialResult)
+		return trial(t, tools, trialUser, trialCall, trialResult)
 	}
-	good := func(s string) bool { return strings.Contains(s, needleTool) && strings.Contains(s, needleArg) }
 	for _, t.needs.nullContent = range []bool{false, true} {
 		dict, json := try(false), try(true)
-		if good(dict) || good(json) {
+		if writesCall(dict) || writesCall(json) {
 			// A dict that is added to a string comes out as Python writes it.
-			t.needs.stringArguments = !good(dict) ||
+			t.needs.stringArguments = !writesCall(dict) ||
 				strings.Contains(dict, `'`+needleArg+`'`) && strings.Contains(json, `"`+needleArg+`"`)
 			return true
 		}
@@ -118,6 +131,7 @@ func callFormat(source string) string {
 		{"<|tool_call|>", "phi4"},
 		{"<function=", ""},
 		{"<tool_call>", "hermes"},
+		{`"tool_name": `, "command-r"}, {`\"tool_name\": `, "command-r"},
 		{"<|python_tag|>", "llama3"}, {`"parameters": `, "llama3"}, {`\"parameters\": `, "llama3"},
 	} {
 		if !strings.Contains(source, f.sign) {

@@ -87,33 +87,33 @@ func serve(in io.Reader, out io.Writer) {
 			requests <- q
 		}
 	}()
-	var t *template
+	var p program
 	if writeFrame(out, response{}) != nil { // hello
 		os.Exit(exitProtocol)
 	}
 	for q := range requests {
 		done := watchMemory()
 		var r response
-		if t, r = answer(t, q); writeFrame(out, r) != nil {
+		if p, r = answer(p, q); writeFrame(out, r) != nil {
 			os.Exit(exitProtocol)
 		}
 		close(done)
 	}
 }
 
-func answer(t *template, q request) (*template, response) {
+func answer(p program, q request) (program, response) {
 	var r response
 	err := errors.New("no template yet")
 	switch {
 	case q.Compile != nil:
-		if t, err = compile(q.Compile.Source, q.Compile.Options); err == nil {
-			r.Caps, err = t.learn(q.Compile.Source)
+		if p, err = newProgram(q.Compile.Source, q.Compile.Options); err == nil {
+			r.Caps, err = p.learn(q.Compile.Source)
 		}
-	case q.Render != nil && t != nil:
-		r.Parts, err = t.render(*q.Render)
+	case q.Render != nil && p != nil:
+		r.Parts, err = p.render(*q.Render)
 	}
 	if err == nil {
-		return t, r
+		return p, r
 	}
 	r = response{Fail: failOther, Text: err.Error()}
 	var said raised
@@ -126,7 +126,7 @@ func answer(t *template, q request) (*template, response) {
 	if len(r.Text) > most {
 		r.Text = r.Text[:most] + "…"
 	}
-	return t, r
+	return p, r
 }
 
 // watchMemory ends the process when it needs too much memory, until the channel is closed.

@@ -25,6 +25,8 @@ type Options struct {
 	// Control are the texts of the tokens that a client's text must not be able to make. A text that
 	// templates look for in an answer, such as </think>, does not belong here.
 	Control []string `json:"control,omitempty"`
+	// Go says that the template is Ollama's: Go's text/template, not Jinja.
+	Go bool `json:"go,omitempty"`
 }
 
 // Input is one conversation.
@@ -36,12 +38,13 @@ type Input struct {
 	Messages []json.RawMessage `json:"messages"`
 	// Tools are objects as clients of OpenAI send them; none is None to the template.
 	Tools []json.RawMessage `json:"tools,omitempty"`
-	// AddGenerationPrompt asks for the start of the assistant's next message.
+	// AddGenerationPrompt asks for the start of the assistant's next message. A Go template has it
+	// always; there an assistant's message at the end is one to go on with.
 	AddGenerationPrompt bool `json:"add_generation_prompt,omitempty"`
 	// Extra are more variables, such as enable_thinking (the client's chat_template_kwargs). They
 	// cannot replace the template's own.
 	Extra map[string]json.RawMessage `json:"extra,omitempty"`
-	// Date is what strftime_now tells; zero is now.
+	// Date is what strftime_now, or currentDate, tells; zero is now.
 	Date time.Time `json:"date"`
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/ardanlabs/jinja"
 )
 
-// template is a compiled chat template. It runs in the child alone: it has no limit of time or memory.
+// template is a [program] in Jinja.
 type template struct {
 	jinja *jinja.Template
 	opts  Options

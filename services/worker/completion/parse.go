@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,7 +14,10 @@ import (
 
 // Parse reads the body of a task. What is wrong comes back as a [messages.Error] with
 // [messages.CodeBadRequest] whose message begins with the name of the field.
-func Parse(task string, raw []byte) (Params, error) {
+func Parse(task string, raw []byte) (Params, error) { return Defaults{}.Parse(task, raw) }
+
+// Parse is the function of that name, but what the body does not say is d's.
+func (d Defaults) Parse(task string, raw []byte) (Params, error) {
 	if !utf8.Valid(raw) {
 		raw = bytes.ToValidUTF8(raw, []byte("\uFFFD")) // some of it is kept as it is
 	}
@@ -24,12 +28,13 @@ func Parse(task string, raw []byte) (Params, error) {
 	if err := b.refuseUnsupported(); err != nil {
 		return Params{}, err
 	}
+	d.fill(&b)
 	var p Params
 	p.IncludeUsage = b.StreamOptions != nil && b.StreamOptions.IncludeUsage
 	var err error
 	switch task {
 	case TaskChat:
-		err = p.setChat(&b)
+		err = p.setChat(&b, d.System)
 	case TaskCompletion:
 		err = p.setPrompt(b.Prompt)
 	default:
@@ -61,9 +66,12 @@ func decodeError(err error) error {
 	return messages.Errorf(messages.CodeBadRequest, "completion.parse", "body: is not JSON: %w", err)
 }
 
-func (p *Params) setChat(b *body) (err error) {
+func (p *Params) setChat(b *body, system string) (err error) {
 	if p.Messages, err = parseMessages(b.Messages); err != nil {
 		return err
+	}
+	if system != "" && !slices.ContainsFunc(p.Messages, func(m Message) bool { return m.Role == "system" }) {
+		p.Messages = slices.Insert(p.Messages, 0, Message{Role: "system", Content: system})
 	}
 	if p.TemplateArgs, err = parseTemplateArgs(b.TemplateArgs); err != nil {
 		return err

@@ -1,6 +1,8 @@
 package llamacpp
 
 import (
+	"slices"
+
 	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"github.com/rbee-project/rbee/messages"
@@ -40,11 +42,11 @@ func (l *loop) advance(i, n int) bool {
 // accept adds a token to the slot's answer. It reports whether there was one to add.
 func (l *loop) accept(i int, t llama.Token) bool {
 	s, v := &l.slots[i], l.session.vocab
-	if v.ends[t] {
+	piece := v.pieces[t]
+	if v.ends[t] || piece == "" && slices.Contains(s.job.params.Stops, v.special[t]) {
 		l.end(i, completion.FinishStop, nil)
 		return false
 	}
-	piece := v.pieces[t]
 	if s.job.marks && piece == "" {
 		piece = v.marks[t]
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/worker/completion"
 )
 
 // What a zero Config field means.
@@ -37,8 +38,9 @@ type Config struct {
 	Force bool
 	// Slots is how many requests run at once; 0 is [DefaultSlots].
 	Slots int
-	// ContextLength is in tokens per slot, prompt and answer together. 0 is what the model was
-	// trained on, at most [DefaultContextLength]. It is lowered to what the model was trained on.
+	// ContextLength is in tokens per slot, prompt and answer together. 0 is that of Defaults, and where
+	// there is none what the model was trained on, at most [DefaultContextLength]. It is lowered to what
+	// the model was trained on.
 	ContextLength int
 	// Threads for CPU work; 0 is the physical cores minus one, at least 1. More threads than free
 	// cores are much slower, not faster: llama.cpp's threads spin.
@@ -51,6 +53,11 @@ type Config struct {
 	CacheBytes int
 	// TemplatePath is a file with a chat template in Jinja, instead of the model's own.
 	TemplatePath string
+	// GoTemplatePath is a file with one as Ollama has them, in Go's text/template, instead of the model's
+	// own. Only one of the two may be given.
+	GoTemplatePath string
+	// Defaults is what requests get for what they do not say.
+	Defaults completion.Defaults
 	// Pooling is how embeddings are made of a text's tokens: "mean", "cls", "last", or "rank" for
 	// scores. Empty is what the model says, and mean where it says nothing.
 	Pooling string
@@ -76,8 +83,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, messages.Errorf(messages.CodeBadModel, "llamacpp.new", "the model's path %q is not usable", c.ModelPath)
 	case c.Slots < 0 || c.Slots > MaxSlots:
 		return c, messages.Errorf(messages.CodeBadRequest, "llamacpp.new", "slots: must be between 1 and %d, is %d", MaxSlots, c.Slots)
-	case c.ContextLength < 0 || c.ContextLength > 1<<24:
+	case c.ContextLength < 0 || c.ContextLength > completion.MaxContext:
 		return c, messages.Errorf(messages.CodeBadRequest, "llamacpp.new", "context length: %d is out of range", c.ContextLength)
+	case c.TemplatePath != "" && c.GoTemplatePath != "":
+		return c, messages.Errorf(messages.CodeBadRequest, "llamacpp.new", "chat template: there may be one, in Jinja or in Go's text/template, not both")
 	case c.Threads < 0 || c.Threads > 512: // ggml asserts on more
 		return c, messages.Errorf(messages.CodeBadRequest, "llamacpp.new", "threads: must be between 1 and 512, is %d", c.Threads)
 	}
@@ -96,6 +105,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.CacheBytes = DefaultCacheBytes
 	}
 	c.CacheBytes = max(c.CacheBytes, 0)
+	if c.ContextLength == 0 {
+		c.ContextLength = c.Defaults.ContextLength
+	}
 	if c.PublicName == "" {
 		c.PublicName = strings.TrimSuffix(filepath.Base(c.ModelPath), ".gguf")
 	}

@@ -29,7 +29,7 @@ func (e *Engine) Infer(ctx context.Context, req engine.Request, emit func([]byte
 
 // generate answers a chat or a completion: one job for each choice.
 func (e *Engine) generate(ctx context.Context, req engine.Request, emit func([]byte) error) (engine.Usage, error) {
-	params, err := completion.Parse(req.Task, req.Body)
+	params, err := e.cfg.Defaults.Parse(req.Task, req.Body)
 	if err != nil {
 		return engine.Usage{}, err
 	}

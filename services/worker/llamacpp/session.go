@@ -1,6 +1,7 @@
 package llamacpp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,8 +166,9 @@ func (s *session) openContext(cfg Config) (err error) {
 // model whose own template is broken still completes text, so that is no failed load.
 func (s *session) openTemplate(ctx context.Context, cfg Config) error {
 	source := s.vocab.template
-	if cfg.TemplatePath != "" {
-		text, err := readTemplate(cfg.TemplatePath)
+	path := cmp.Or(cfg.TemplatePath, cfg.GoTemplatePath)
+	if path != "" {
+		text, err := readTemplate(path)
 		if err != nil {
 			return err
 		}
@@ -177,12 +179,12 @@ func (s *session) openTemplate(ctx context.Context, cfg Config) error {
 		source = chattemplate.Builtin("chatml")
 	}
 	s.template, s.templateErr = chattemplate.New(ctx, source, chattemplate.Options{
-		BOS: s.vocab.text(s.vocab.bos), EOS: s.vocab.text(s.vocab.eos), Control: s.vocab.controls,
+		BOS: s.vocab.text(s.vocab.bos), EOS: s.vocab.text(s.vocab.eos), Control: s.vocab.controls, Go: cfg.GoTemplatePath != "",
 	})
 	if s.templateErr == nil {
 		return nil
 	}
-	if cfg.TemplatePath != "" {
+	if path != "" {
 		return s.templateErr
 	}
 	cfg.Log.Warn("the model's chat template is not usable: chats are refused", keyModel, cfg.PublicName, keyError, s.templateErr)

@@ -52,6 +52,9 @@ type runCmd struct {
 	GPULayers    string        `help:"Layers that a GPU computes: a number, or auto for as many as fit." name:"gpu-layers" default:"auto"`
 	Force        bool          `help:"Load the model although it may not fit into memory."`
 	ChatTemplate string        `help:"File with a Jinja chat template, instead of the model's own." type:"path"`
+	GoTemplate   string        `help:"File with a chat template as Ollama has them, in Go's text/template, instead of the model's own." type:"path"`
+	Params       string        `help:"File with defaults of requests: a JSON object with the names of Ollama's parameters." type:"path"`
+	System       string        `help:"File with the system message of chats that have none." type:"path"`
 	Lora         []string      `help:"LoRA adapter, a GGUF file; FILE=SCALE for another strength than 1. May be given several times." sep:"none" placeholder:"FILE"`
 	Pooling      string        `help:"How embeddings are made: mean, cls, last, or rank for scores. Default: as the model says."`
 	OrphanAfter  time.Duration `help:"How long to live without a bus; 0: for ever." default:"10m"`
@@ -130,7 +133,7 @@ func (r *runCmd) Run(log *slog.Logger) error {
 // engineConfig is what the flags say of the engine.
 func (r *runCmd) engineConfig(log *slog.Logger) (llamacpp.Config, error) {
 	cfg := llamacpp.Config{LibDir: r.Lib, ModelPath: r.Model, PublicName: r.Name, Device: r.Device, Slots: r.Slots,
-		ContextLength: r.Ctx, Threads: r.Threads, ContextShift: r.ContextShift, TemplatePath: r.ChatTemplate, Pooling: r.Pooling,
+		ContextLength: r.Ctx, Threads: r.Threads, ContextShift: r.ContextShift, TemplatePath: r.ChatTemplate, GoTemplatePath: r.GoTemplate, Pooling: r.Pooling,
 		GPULayers: r.GPULayers, Force: r.Force, Log: log}
 	cfg.CacheBytes = r.CacheRAM << 20
 	if r.CacheRAM <= 0 {
@@ -146,7 +149,9 @@ func (r *runCmd) engineConfig(log *slog.Logger) (llamacpp.Config, error) {
 		}
 		cfg.LoRA = append(cfg.LoRA, a)
 	}
-	return cfg, nil
+	var err error
+	cfg.Defaults, err = readDefaults(r.Params, r.System, log)
+	return cfg, err
 }
 
 // connect makes the worker's two connections, or none without a queen. They come up when the server does.

@@ -14,9 +14,19 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rbee-project/rbee/gguf/bees"
+	"github.com/rbee-project/rbee/services/worker/chattemplate"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// workerEnv makes the test binary the worker itself.
+const workerEnv = "RBEE_TEST_WORKER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(workerEnv) != "" {
+		main()
+	}
+	chattemplate.Main()
+	goleak.VerifyTestMain(m)
+}
 
 // libDir is the folder with llama.cpp's libraries.
 func libDir(t *testing.T) string {
