@@ -64,6 +64,9 @@ func (h *Hive) spawn(ctx, life context.Context, r *messages.SpawnRequest) (*mess
 		e.Message = fmt.Sprintf("hive %s: %s", h.cfg.ID, e.Message)
 		return nil, &e
 	}
+	if r.ContextLength == 0 {
+		r.ContextLength = catalog.WantedContext(&model)
+	}
 	sum, err := h.checkMemory(ctx, r, &model)
 	if err != nil {
 		return nil, err

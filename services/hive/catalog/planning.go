@@ -50,7 +50,7 @@ func (c *Catalog) plan(ctx context.Context, p PlanFor, w Watcher) (*messages.Pla
 	if err != nil {
 		return nil, err
 	}
-	sum, err := plan.Estimate(h, plan.Options{ContextLength: p.ContextLength, Slots: p.Slots})
+	sum, err := plan.Estimate(h, plan.Options{ContextLength: cmp.Or(p.ContextLength, WantedContext(&m)), Slots: p.Slots})
 	if err != nil {
 		return nil, err
 	}
