@@ -2,8 +2,10 @@ package peaks
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,8 +55,7 @@ func TestLargestCountsForItsKeyAlone(t *testing.T) {
 
 func TestOldestGo(t *testing.T) {
 	p, _ := open(t)
-	text := strings.Repeat("\x01", maxText) // six bytes each in JSON
-	key := func(n int) Key { return Key{fmt.Sprintf("%06d%s", n, text[6:]), 1 << 62, 1 << 62, text} }
+	key := func(n int) Key { return Key{Digest: fmt.Sprint(n)} }
 	var list []entry
 	for n := range MaxEntries {
 		list = append(list, entry{key(n), 1 << 63})
@@ -77,6 +78,14 @@ func TestOldestGo(t *testing.T) {
 	}
 	if n := len(p.read()); n != MaxEntries {
 		t.Errorf("%d are kept", n)
+	}
+}
+
+func TestFullFileIsReadable(t *testing.T) {
+	text := strings.Repeat("\x01", maxText) // six bytes each in JSON
+	longest, err := json.Marshal(entry{Key{text, math.MinInt64, math.MinInt64, text}, math.MaxUint64})
+	if err != nil || len(longest)*MaxEntries > maxFile-1024 {
+		t.Errorf("%d bytes an entry, %v", len(longest), err)
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 // NewClient is an HTTP client for vendors. Each transfer has a connection of its own (HTTP/1.1: one
 // connection shared by all ranges is slower than several), nothing is decompressed, proxies are those of
 // the environment. A redirect never leads from https to http, and neither authorization nor cookies go to
-// another host. A body has no deadline: who reads it watches whether it moves.
+// another host, nor an address's query. A body has no deadline: who reads it watches whether it moves.
 func NewClient() *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -54,6 +54,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return errors.New("redirected from https to http")
 	}
+	req.Header.Del("Referer") // it has the query of the address before
 	if !SameHost(req.URL, via[0].URL) {
 		req.Header.Del("Authorization")
 		req.Header.Del("Cookie")
@@ -98,6 +99,8 @@ func Do(client *http.Client, req *http.Request) (*http.Response, error) {
 	return nil, &StatusError{Status: resp.StatusCode, Header: resp.Header, Text: strings.ToValidUTF8(string(text), "\uFFFD"), Host: host}
 }
 
+var errLocation = errors.New("it redirects to a malformed address")
+
 func withoutQuery(err error) error {
 	e, ok := errors.AsType[*url.Error](err)
 	if !ok {
@@ -106,6 +109,9 @@ func withoutQuery(err error) error {
 	host := "the address"
 	if u, perr := url.Parse(e.URL); perr == nil {
 		host = u.Host
+	}
+	if strings.Contains(e.Err.Error(), "Location header") { // of a redirect that does not parse: Go shows it
+		return fmt.Errorf("%s: %w", host, errLocation)
 	}
 	return fmt.Errorf("%s: %w", host, e.Err)
 }

@@ -97,7 +97,7 @@ type Range struct{ From, To int64 }
 var Whole = Range{0, -1}
 
 // Body is bytes of a file as they come. Its reader ends with [io.ErrUnexpectedEOF] or another error if
-// fewer come than were asked for; it may give more than that.
+// fewer come than were announced. A source may announce fewer than were asked for, or give more: who reads counts.
 type Body struct {
 	io.ReadCloser
 	// From is the offset of the first byte: the range's, or 0 from a source that gives the whole file only.

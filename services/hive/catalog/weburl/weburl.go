@@ -128,7 +128,6 @@ func (w *web) clientFor(a *address) *http.Client {
 	client := *w.client
 	usual := client.CheckRedirect
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		req.Header.Del("Referer") // would show this address's query to another host
 		if err := usual(req, via); err != nil {
 			return refusedRedirect("%w", err)
 		}
