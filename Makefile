@@ -21,7 +21,7 @@ PROMPT      ?= What does the queen do?
 # How many random schedules make test-slow runs for each of seven models and modes.
 SCHEDULES   ?= 72
 
-.PHONY: help build demo libs tools hub-client test check test-slow docs chaos-local bench bench-engine bench-llama-server soak pins fmt lint modules cross clean
+.PHONY: help build demo libs tools hub-client test check test-slow docs chaos-local bench bench-catalog bench-engine bench-llama-server soak pins fmt lint modules cross clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -67,8 +67,14 @@ check: fmt modules lint cross libs tools ## format, vet, lint, modules, cross-bu
 	$(GO) vet work
 	$(REAL) $(GO) test -count=1 -race -timeout 30m work
 
-test-slow: libs ## what takes long: processes that are away for 30 s, fuzzing of every parser of foreign input
-	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./cli/e2e
+# FOLDER:FUZZER, each for 8 s.
+FUZZERS := huggingface:FuzzReference huggingface:FuzzAnswers ollama:FuzzReference ollama:FuzzManifest ollama:FuzzChallenge weburl:FuzzReference \
+  stores:FuzzManifest stores:FuzzOrigins plan:FuzzHeader peaks:FuzzDecode download:FuzzJournal
+
+test-slow: libs tools $(TOOLS)/ollama ## what takes long: processes away for 30 s, 60 kills of a download, a real ollama push, fuzzing of foreign input
+	$(REAL) RBEE_OLLAMA_BIN=$(TOOLS)/ollama $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./cli/e2e
+	cd services/hive && $(REAL) RBEE_OLLAMA_BIN=$(TOOLS)/ollama $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./catalog/download ./catalog/ollama
+	cd services/hive && for f in $(FUZZERS); do $(REAL) $(GO) test -run '^$$' -fuzz "$${f#*:}$$" -fuzztime 8s -fuzzminimizetime 1s ./catalog/$${f%:*} || exit 1; done
 	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=$(SCHEDULES) $(GO) test -count=1 -timeout 30m -run TestSchedules ./llamacpp
 	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=5 $(GO) test -count=1 -timeout 30m -run 'TestHostile$$' ./llamacpp
 	cd services/worker && $(GO) test -run '^$$' -fuzz FuzzParse$$ -fuzztime 15s -fuzzminimizetime 1s ./completion
@@ -83,6 +89,9 @@ chaos-local: libs ## kill, freeze and end every process under load, and print wh
 bench: libs ## timings: kill -9 to gone, cancel to still, what the queen adds to a worker, what 50,000 workers cost it
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Kill9|Cancel' -benchtime 20x ./cli/e2e
 	RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Overhead|Fleet' -benchtime 1x -timeout 20m ./cli/e2e
+
+bench-catalog: ## a pull of 1 GiB from loopback beside curl: speed, CPU, memory
+	cd services/hive && $(GO) test -run '^$$' -bench Curl -benchtime 1x -timeout 20m ./catalog/download
 
 bench-engine: libs ## the engine beside llama.cpp's bare loop: tokens/s, prefill, gaps, TTFT, what is kept of a prompt
 	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" $(GO) test -run '^$$' -bench 'Decode|Prefill|Mixed|ChatTurns' -benchtime 1x -timeout 30m ./llamacpp
