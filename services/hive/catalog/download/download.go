@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -163,7 +162,7 @@ type getting struct {
 func (g *getting) get(ctx context.Context, waited bool) (Result, error) {
 	if r, ok := g.there(waited); ok {
 		if g.spec.Digest != "" { // else others who wait have to find the digest
-			_ = os.RemoveAll(g.spec.Dir)
+			_ = removeDir(g.spec.Dir)
 		}
 		return r, nil
 	}
@@ -216,7 +215,7 @@ func (g *getting) there(waited bool) (Result, bool) {
 func (g *getting) again(err error) error {
 	if e, ok := errors.AsType[*sizeLearnt](err); ok {
 		g.spec.SizeBytes, g.version = e.size, e.version
-		return g.wipe()
+		return wipe(g.spec.Dir)
 	}
 	if e, ok := errors.AsType[*replacedError](err); ok {
 		g.replaced++
@@ -233,10 +232,10 @@ func (g *getting) again(err error) error {
 		if !g.promised {
 			g.spec.SizeBytes = -1
 		}
-		return g.wipe()
+		return wipe(g.spec.Dir)
 	}
 	if e, ok := errors.AsType[*wrongDigest](err); ok {
-		if werr := g.wipe(); werr != nil {
+		if werr := wipe(g.spec.Dir); werr != nil {
 			return werr
 		}
 		if e.resumed && !g.redone {
@@ -260,16 +259,6 @@ func (g *getting) ofDisk(err error) error {
 		kept = "; " + keptText(p.Done, p.Total)
 	}
 	return messages.Errorf(messages.CodeDiskFull, op, "the disk is full: %w", err).WithHint("free some room in %s and pull again%s", filepath.Dir(g.spec.Dir), kept)
-}
-
-// wipe removes what is there; the journal first, so that it never speaks of other bytes.
-func (g *getting) wipe() error {
-	for _, name := range []string{journalName, journalName + ".new", dataName, doneName} {
-		if err := os.Remove(filepath.Join(g.spec.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 func keptText(done, total int64) string {

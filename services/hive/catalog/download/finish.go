@@ -59,15 +59,6 @@ func (g *getting) publish(digest string, size int64) (Result, error) {
 	return r, os.Remove(filepath.Join(g.spec.Dir, journalName))
 }
 
-// removeDir removes the folder of a download. Where an open file keeps it, Windows, it stays, empty but for that.
-func removeDir(dir string) error {
-	if err := os.Remove(filepath.Join(dir, journalName)); err != nil {
-		return err
-	}
-	_ = os.RemoveAll(dir)
-	return nil
-}
-
 // readDone is the digest of the download that just ended in dir, or "".
 func readDone(dir string) string {
 	fi, err := os.Stat(filepath.Join(dir, doneName))

@@ -21,6 +21,9 @@ const (
 // have removed the folder since: a lock counts if it is still the folder's.
 func tryLock(dir string) (*flock.Flock, bool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		if fi, serr := os.Stat(dir); errors.Is(err, fs.ErrExist) && (serr != nil || fi.IsDir()) { // removed meanwhile
+			return nil, false, nil
+		}
 		return nil, false, err
 	}
 	path := filepath.Join(dir, lockName)
@@ -77,6 +80,27 @@ func Discard(dir string) (bool, error) {
 	if !ok || err != nil {
 		return false, err
 	}
-	err = os.RemoveAll(dir)
+	err = removeDir(dir)
 	return err == nil, errors.Join(err, l.Close())
+}
+
+// removeDir removes the folder of a download by who has its lock. With the lock's file gone it may be another's at
+// once, so that nothing but the empty folder is removed after it. What is open stays on Windows.
+func removeDir(dir string) error {
+	if err := wipe(dir); err != nil {
+		return err
+	}
+	_ = os.Remove(filepath.Join(dir, lockName))
+	_ = os.Remove(dir)
+	return nil
+}
+
+// wipe removes what a download has so far; the journal first, so that it never speaks of other bytes.
+func wipe(dir string) error {
+	for _, name := range []string{journalName, journalName + ".new", dataName, doneName} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,6 +179,73 @@ func TestNothingNew(t *testing.T) {
 		_, err := Get(t.Context(), s)
 		if messages.CodeOf(err) != messages.CodeUnavailable || !strings.Contains(err.Error(), "brought nothing new") {
 			t.Error(err)
+		}
+	})
+}
+
+// whole is a body of the whole file that tells at when it is read.
+type whole struct {
+	io.Reader
+	at  func(pos int64)
+	pos int64
+}
+
+func (w *whole) Read(p []byte) (int, error) {
+	w.at(w.pos)
+	n, err := w.Reader.Read(p)
+	w.pos += int64(n)
+	return n, err
+}
+func (*whole) Close() error { return nil }
+
+// slowToEnd is a body that ends a second after it should.
+type slowToEnd struct {
+	ctx  context.Context
+	busy *atomic.Bool
+	read chan struct{}
+}
+
+func (b slowToEnd) Read([]byte) (int, error) {
+	b.busy.Store(true)
+	close(b.read)
+	<-b.ctx.Done()
+	time.Sleep(time.Second)
+	b.busy.Store(false)
+	return 0, b.ctx.Err()
+}
+func (slowToEnd) Close() error { return nil }
+
+// When one stream takes over because the source gives no ranges any more, it goes on only when the others have
+// ended: two never write one segment.
+func TestOneStreamAlone(t *testing.T) {
+	content := bytesOf(6<<20, 54)
+	synctest.Test(t, func(t *testing.T) {
+		var busy atomic.Bool
+		reads, flips := make(chan struct{}), make(chan struct{})
+		s := timed(t, content, func(ctx context.Context, r vendor.Range) (*vendor.Body, error) {
+			body := func(from int64, r io.ReadCloser) (*vendor.Body, error) {
+				return &vendor.Body{ReadCloser: r, From: from, SizeBytes: int64(len(content))}, nil
+			}
+			switch r.From {
+			case 0:
+				return body(0, &whole{Reader: bytes.NewReader(content), at: func(pos int64) {
+					<-flips
+					if pos >= minSegment && busy.Load() {
+						t.Errorf("it goes on at %d while another stream is active", pos)
+					}
+				}})
+			case minSegment:
+				return body(r.From, slowToEnd{ctx, &busy, reads})
+			case 2 * minSegment:
+				<-reads
+				close(flips)
+				return body(0, hanging{ctx})
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		if _, err := Get(t.Context(), s); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

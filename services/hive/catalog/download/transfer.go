@@ -117,7 +117,7 @@ func (t *transfer) lastHad() int64 {
 
 // create starts a download of nothing yet.
 func (g *getting) create() (*transfer, error) {
-	if err := g.wipe(); err != nil {
+	if err := wipe(g.spec.Dir); err != nil {
 		return nil, err
 	}
 	data, err := os.OpenFile(filepath.Join(g.spec.Dir, dataName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
