@@ -23,6 +23,7 @@ func SchemaOf(v any) (*jsonschema.Schema, error) {
 	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[json.RawMessage](): {},
 		reflect.TypeFor[time.Time]():       {Type: "string", Format: "date-time"},
+		reflect.TypeFor[[]byte]():          {Types: []string{"string", "null"}, ContentEncoding: "base64"}, // in JSON; binary in msgpack
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/huggingface/fakehub"
 	"github.com/vmihailenco/msgpack/v5"
 )
 
@@ -135,9 +136,11 @@ func generic(t *testing.T, data []byte) (v any) {
 
 // Every message on the wire is one of docs/asyncapi.yaml's, and each of those is seen.
 func TestWireIsWhatTheDocumentSays(t *testing.T) {
-	c := start(t, "--route", "bus")
+	h := hub(t)
+	c := start(t, "--route", "bus", "--peer-listen", "")
 	tp := tapInto(t, c)
 	exercise(t, c)
+	exerciseModels(t, c, h)
 	await(t, "a hive's beat", func() bool { return tp.has(".beat") })
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
@@ -185,7 +188,7 @@ func TestWireIsWhatTheDocumentSays(t *testing.T) {
 		"rbee.do.{caller}.worker.renew",  // after a day
 		"rbee.do.{caller}.worker.delete", // worker.stop's other name
 		"rbee.hive.{hive}.worker.watch",  // of a hive that was restarted
-		"rbee.hive.{hive}.model.pull", "rbee.hive.{hive}.engine.list", "rbee.hive.{hive}.engine.install", "rbee.hive.{hive}.job.cancel",
+		"rbee.hive.{hive}.engine.list", "rbee.hive.{hive}.engine.install", "rbee.hive.{hive}.job.cancel",
 		"rbee.worker.{worker}.{incarnation}.info", // of a suspect
 		"rbee.worker.{worker}.{incarnation}.stop", // of a worker without a hive
 	} {
@@ -196,10 +199,29 @@ func TestWireIsWhatTheDocumentSays(t *testing.T) {
 	}
 }
 
+// exerciseModels has two hives do everything with models, the second by copying over the bus from the first.
+func exerciseModels(t *testing.T, c *cluster, h *fakehub.Hub) {
+	t.Helper()
+	ref := "hf:" + hubRepo
+	c.ok(t, "model", "plan", ref)
+	c.ok(t, "model", "pull", ref)
+	c.hive(t, "h2", "--peer-listen", "")
+	h.Forget()
+	c.ok(t, "model", "pull", ref, "--hive", "h2")
+	if sent := h.SentBytes(hubRepo + "/" + hubFile); sent > 0 {
+		t.Errorf("%d bytes came from outside", sent)
+	}
+	c.ok(t, "model", "get", ref)
+	c.ok(t, "model", "verify")
+	c.ok(t, "model", "import")
+	c.ok(t, "model", "rm", ref)
+	c.ok(t, "model", "gc")
+}
+
 func check(t *testing.T, what string, s *jsonschema.Resolved, m *nats.Msg) {
 	t.Helper()
 	if err := s.Validate(generic(t, m.Data)); err != nil {
-		t.Errorf("%s, on %s: %v\n%q", what, m.Subject, err, m.Data)
+		t.Errorf("%s, on %s: %.500s\n%.500q", what, m.Subject, err, m.Data)
 	}
 }
 
