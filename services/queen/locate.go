@@ -12,8 +12,12 @@ import (
 	"github.com/rbee-project/rbee/messages"
 )
 
-// offerLimit is how long the hives have to say whether they have a file.
-const offerLimit = 1500 * time.Millisecond
+const (
+	offerLimit  = 1500 * time.Millisecond // for hives to say whether they have a file
+	ticketLimit = time.Second             // for a hive to take a ticket
+	maxTries    = 3                       // hives that are offered a ticket for one question
+	maxAddress  = 300                     // bytes of a hive's URL, and of its machine's name
+)
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
@@ -27,35 +31,73 @@ func (q *Queen) doLocate(ctx context.Context, call *bus.Call, r *messages.Locate
 	case !digestForm.MatchString(r.Digest):
 		return nil, messages.Errorf(messages.CodeBadRequest, messages.OpLocate, "%.80q is no digest", r.Digest)
 	case r.Done:
-		q.claims.end(r.Digest, me)
+		q.claims.end(r.Digest, me, time.Now())
 		return &messages.LocateReply{}, nil
-	}
-	alive := func(h messages.HiveID) bool {
-		return slices.ContainsFunc(q.registry.HivesHere(), func(i messages.HiveInfo) bool { return i.ID == h })
-	}
-	if r.Fetching && q.claims.take(r.Digest, me, time.Now(), alive) == me {
+	case r.Fetching && q.claims.renew(r.Digest, me, time.Now()):
 		return &messages.LocateReply{Outside: true}, nil
 	}
-	offers := q.offers(ctx, r, me)
-	have := func(o offer) bool { return o.Have }
-	if reply := q.ticket(ctx, r.Digest, offers, have); reply != nil {
-		return reply, nil
-	}
-	holder := q.claims.take(r.Digest, me, time.Now(), alive)
-	if holder == me {
-		// Who was fetching it a moment ago may have it now.
-		if slices.ContainsFunc(offers, func(o offer) bool { return o.Partial }) {
-			if reply := q.ticket(ctx, r.Digest, q.offers(ctx, r, me), have); reply != nil {
-				q.claims.end(r.Digest, me)
-				return reply, nil
-			}
+	if holder := q.claims.holder(r.Digest, time.Now()); holder != "" && holder != me {
+		if reply := q.fromHolder(ctx, r, holder); reply != nil {
+			return reply, nil
 		}
-		return &messages.LocateReply{Outside: true}, nil
 	}
-	if reply := q.ticket(ctx, r.Digest, offers, func(o offer) bool { return o.Partial && o.hive == holder }); reply != nil {
+	if reply := q.fromAny(ctx, r, me); reply != nil {
 		return reply, nil
 	}
-	return &messages.LocateReply{Wait: true, Hive: holder}, nil
+	switch {
+	case r.Fetching:
+	case r.Bad != "": // it may be starting again; the file is not fetched anew for that
+		return &messages.LocateReply{Wait: true, Hive: r.Bad}, nil
+	case q.awaitsHives(ctx, me):
+		return &messages.LocateReply{Wait: true}, nil
+	}
+	if holder := q.claims.take(r.Digest, me, time.Now()); holder != me {
+		return &messages.LocateReply{Wait: true, Hive: holder}, nil
+	}
+	return &messages.LocateReply{Outside: true}, nil
+}
+
+// fromHolder sends to the hive whose claim holds. Nil: it has ended, and that hive has not got the file.
+func (q *Queen) fromHolder(ctx context.Context, r *messages.LocateRequest, holder messages.HiveID) *messages.LocateReply {
+	wait := &messages.LocateReply{Wait: true, Hive: holder}
+	if holder == r.Bad {
+		return wait
+	}
+	reply, err := q.ticket(ctx, r.Digest, holder)
+	switch {
+	case reply != nil:
+		return reply
+	case err == nil && q.claims.forget(r.Digest, holder):
+		return nil
+	}
+	return wait
+}
+
+// fromAny asks every other hive, and sends to one that has the file, else to one that fetches it, of which this
+// queen did not know. Nil: nobody does.
+func (q *Queen) fromAny(ctx context.Context, r *messages.LocateRequest, me messages.HiveID) *messages.LocateReply {
+	offers := q.offers(ctx, r, me)
+	have := slices.DeleteFunc(slices.Clone(offers), func(o offer) bool { return !o.Have })
+	for _, o := range have[:min(len(have), maxTries)] { // in the order of their answers: who is busy comes late
+		if reply, _ := q.ticket(ctx, r.Digest, o.hive); reply != nil {
+			return reply
+		}
+	}
+	if len(have) > 0 {
+		return &messages.LocateReply{Wait: true, Hive: have[0].hive}
+	}
+	i := slices.IndexFunc(offers, func(o offer) bool { return o.Partial })
+	if i < 0 {
+		return nil
+	}
+	holder := q.claims.take(r.Digest, offers[i].hive, time.Now())
+	if holder == me {
+		return nil
+	}
+	if reply, _ := q.ticket(ctx, r.Digest, holder); reply != nil {
+		return reply
+	}
+	return &messages.LocateReply{Wait: true, Hive: holder}
 }
 
 type offer struct {
@@ -87,20 +129,49 @@ func (q *Queen) offers(ctx context.Context, r *messages.LocateRequest, me messag
 	return out
 }
 
-// ticket hands a ticket to one of the hives that suit, any of them, and tells where it is. Nil if none takes it.
-func (q *Queen) ticket(ctx context.Context, digest string, offers []offer, suits func(offer) bool) *messages.LocateReply {
+// ticket hands a ticket to a hive and tells where it is. Nil without an error: it neither has the file nor
+// fetches it.
+func (q *Queen) ticket(ctx context.Context, digest string, hive messages.HiveID) (*messages.LocateReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, ticketLimit)
+	defer cancel()
+	t := rand.Text()
+	var o messages.OfferReply
+	err := q.conn.Request(ctx, messages.HiveSubject(hive, messages.OpOffer), &messages.OfferRequest{Digest: digest, Ticket: t}, &o)
+	if err != nil || !o.Have && !o.Partial {
+		return nil, err
+	}
+	reply := &messages.LocateReply{Hive: hive, Ticket: t}
+	if len(o.URL) <= maxAddress && len(o.Host) <= maxAddress {
+		reply.URL, reply.Host = o.URL, o.Host
+	}
+	return reply, nil
+}
+
+// beatWait is how long hives that an earlier life of a queen knew have to beat.
+const beatWait = messages.HiveBeatEvery + time.Second
+
+// awaitsHives says whether a hive that an earlier life of a queen knew has not beaten yet, and may: it could
+// have the file, or be fetching it.
+func (q *Queen) awaitsHives(ctx context.Context, me messages.HiveID) bool {
+	if time.Since(q.joined) >= beatWait {
+		return false
+	}
 	ctx, cancel := context.WithTimeout(ctx, offerLimit)
 	defer cancel()
-	for _, o := range offers { // in the order of their answers: who is busy comes late
-		if !suits(o) {
-			continue
-		}
-		t := rand.Text()
-		var confirmed messages.OfferReply
-		err := q.conn.Request(ctx, messages.HiveSubject(o.hive, messages.OpOffer), &messages.OfferRequest{Digest: digest, Ticket: t}, &confirmed)
-		if err == nil && (confirmed.Have || confirmed.Partial) {
-			return &messages.LocateReply{Hive: o.hive, URL: confirmed.URL, Host: confirmed.Host, Ticket: t}
+	kv, err := q.conn.JetStream().KeyValue(ctx, messages.HivesBucket)
+	if err != nil {
+		return false // there is none, or no store: then nobody is waited for
+	}
+	keys, err := kv.ListKeys(ctx)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = keys.Stop() }()
+	here := q.registry.HivesHere()
+	for k := range keys.Keys() {
+		if k != string(me) && !slices.ContainsFunc(here, func(h messages.HiveInfo) bool { return string(h.ID) == k }) {
+			return true
 		}
 	}
-	return nil
+	return false
 }

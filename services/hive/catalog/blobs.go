@@ -23,15 +23,42 @@ func (c *Catalog) blob(digest string) (string, error) {
 	if !digestForm.MatchString(digest) {
 		return "", messages.Errorf(messages.CodeBadModel, opFind, "%.80q is no digest", digest).WithHint("sha256: and 64 hexadecimal digits, in lower case")
 	}
-	return filepath.Join(c.dir, blobsDir, "sha256-"+strings.TrimPrefix(digest, digestPrefix)), nil
+	return filepath.Join(c.dir, blobsDir, blobPrefix+strings.TrimPrefix(digest, digestPrefix)), nil
 }
+
+// blobPrefix and the digits of a digest are the name of its file.
+const blobPrefix = "sha256-"
+
+// blobDigest is the digest whose file has that name.
+func blobDigest(name string) (digest string, ok bool) {
+	hex, ok := strings.CutPrefix(name, blobPrefix)
+	digest = digestPrefix + hex
+	return digest, ok && digestForm.MatchString(digest)
+}
+
+// ours is the digest of the blob that path leads to. It is to be needed as a blob: used in place it would go
+// with the last model that needs it.
+func (c *Catalog) ours(path string) (digest string, ok bool) {
+	at, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", false
+	}
+	blobs, err := filepath.EvalSymlinks(filepath.Join(c.dir, blobsDir))
+	if err != nil || filepath.Dir(at) != blobs {
+		return "", false
+	}
+	return blobDigest(filepath.Base(at))
+}
+
+// partialName is what [Catalog.partial] calls folders.
+var partialName = regexp.MustCompile(`^([0-9a-f]{64}|source-[0-9a-f]{32})$`)
 
 // partial is the folder of a download: by digest where one is known, so that equal downloads meet, else by
 // what the vendor fetches it by.
 func (c *Catalog) partial(v vendor.Vendor, f *vendor.File) string {
 	key := strings.TrimPrefix(f.Digest, digestPrefix)
 	if key == "" {
-		sum := sha256.Sum256([]byte(v.Name() + "\n" + f.Source))
+		sum := sha256.Sum256([]byte(v.Name() + "\n" + f.Source + "\n" + f.InPlace))
 		key = "source-" + hex.EncodeToString(sum[:16])
 	}
 	return filepath.Join(c.dir, partialDir, key)
@@ -57,68 +84,19 @@ func (c *Catalog) Locate(digest string) (path, partial string) {
 	return "", ""
 }
 
-// inPlace is a file of that digest that some model uses where it lies, and that still has its size.
+// inPlace is a file of that digest that some model uses where it lies, and that has not changed since.
 func (c *Catalog) inPlace(digest string) (file, bool) {
 	for _, m := range c.manifests() {
 		for _, f := range m.Files {
-			if f.InPlace == "" || f.Digest != digest {
+			if f.Digest != digest || c.own(&m, &f) { // one of schema 1 goes with its model
 				continue
 			}
-			if size, err := fileSize(f.InPlace); err == nil && size == f.SizeBytes {
+			if fi, err := fileInfo(f.InPlace); err == nil && f.unchanged(fi) {
 				return f, true
 			}
 		}
 	}
 	return file{}, false
-}
-
-// used is the bytes of all blobs and partial downloads, but for the downloads that keys names.
-func (c *Catalog) used(but map[string]int64) int64 {
-	var sum int64
-	blobs, _ := os.ReadDir(filepath.Join(c.dir, blobsDir))
-	for _, b := range blobs {
-		if fi, err := b.Info(); err == nil {
-			sum += fi.Size()
-		}
-	}
-	partials, _ := os.ReadDir(filepath.Join(c.dir, partialDir))
-	for _, p := range partials {
-		if _, counted := but[p.Name()]; counted {
-			continue
-		}
-		if fi, err := os.Stat(filepath.Join(c.dir, partialDir, p.Name(), partialData)); err == nil {
-			sum += fi.Size()
-		}
-	}
-	return sum
-}
-
-// partialData is the file in a download's folder that has the bytes.
-const partialData = "data"
-
-// reserve counts size bytes for the download at dir against the quota until release is called.
-func (c *Catalog) reserve(dir string, size int64) (release func(), err error) {
-	c.space.mu.Lock()
-	defer c.space.mu.Unlock()
-	key := filepath.Base(dir)
-	if q := c.cfg.QuotaBytes; q > 0 {
-		sum := c.used(c.space.sizes)
-		for k, n := range c.space.sizes {
-			if k != key {
-				sum += n
-			}
-		}
-		if sum+size > q {
-			return nil, messages.Errorf(messages.CodeDiskFull, messages.OpModelPull, "%d MiB more would be over the quota of %d MiB: %d MiB are used",
-				size>>20, q>>20, sum>>20).WithHint("rbee model rm, rbee model gc, or a larger --models-quota")
-		}
-	}
-	c.space.sizes[key] = size
-	return func() {
-		c.space.mu.Lock()
-		defer c.space.mu.Unlock()
-		delete(c.space.sizes, key)
-	}, nil
 }
 
 // digestOf reads the file at path; note, which may be nil, is told how many bytes were read now.

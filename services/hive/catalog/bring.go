@@ -3,7 +3,9 @@ package catalog
 import (
 	"context"
 	"io"
+	"io/fs"
 	"os"
+	"sync"
 
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog/download"
@@ -31,20 +33,47 @@ type bringing struct {
 	claim *claim
 	name  string
 
-	done, total int64 // bytes, of all files; total 0 while unknown
+	saying      sync.Mutex // several goroutines of a download have something to say
+	done, total int64      // bytes, of all files; total 0 while unknown
 }
 
-// all makes every file of the artifact present, one after another: each is fetched in parallel ranges.
-func (b *bringing) all(ctx context.Context) ([]file, error) {
-	for _, f := range b.a.Files {
+func (b *bringing) say(text string) {
+	b.saying.Lock()
+	defer b.saying.Unlock()
+	b.w.say("%s", text)
+}
+
+// weigh sums up what is to be fetched, and says whether there is room for it.
+func (b *bringing) weigh() error {
+	var lacking []*vendor.File
+	for i := range b.a.Files {
+		f := &b.a.Files[i]
 		if f.Kind == vendor.Projector || f.InPlace != "" && !b.p.Copy {
 			continue
 		}
 		if f.SizeBytes < 0 {
 			b.total = 0
-			break
+			return nil // the download asks
 		}
 		b.total += f.SizeBytes
+		if !b.c.has(f) {
+			lacking = append(lacking, f)
+		}
+	}
+	return b.c.room(b.v, lacking)
+}
+
+// has says whether the file of a digest is here.
+func (c *Catalog) has(f *vendor.File) bool {
+	path, _ := c.Locate(f.Digest)
+	size, err := fileSize(path)
+	return path != "" && err == nil && (f.SizeBytes < 0 || size == f.SizeBytes)
+}
+
+// all makes every file of the artifact present, one after another: each is fetched in parallel ranges.
+func (b *bringing) all(ctx context.Context) ([]file, error) {
+	if err := b.weigh(); err != nil {
+		return nil, err
 	}
 	var out []file
 	for i := range b.a.Files {
@@ -75,14 +104,14 @@ func (b *bringing) one(ctx context.Context, f *vendor.File) (file, error) {
 		if err := b.claim.add(ctx, f.Digest); err != nil {
 			return out, err
 		}
-		if size, err := fileSize(path); err == nil && (f.SizeBytes < 0 || size == f.SizeBytes) {
-			b.done += size
-			out.SizeBytes = size
+		if fi, err := fileInfo(path); err == nil && (f.SizeBytes < 0 || fi.Size() == f.SizeBytes) && b.sound(ctx, f, path, fi) {
+			b.done += fi.Size()
+			out.SizeBytes = fi.Size()
 			return out, nil
 		}
 		if other, ok := b.c.inPlace(f.Digest); ok && !b.p.Copy && b.really(ctx, &other) {
-			b.w.say("%s is on this machine already: %s", f.Name, other.InPlace)
-			out.InPlace, out.SizeBytes = other.InPlace, other.SizeBytes
+			b.say(f.Name + " is on this machine already: " + other.InPlace)
+			out.InPlace, out.SizeBytes, out.ModTime = other.InPlace, other.SizeBytes, other.ModTime
 			b.done += out.SizeBytes
 			return out, nil
 		}
@@ -96,8 +125,30 @@ func (b *bringing) one(ctx context.Context, f *vendor.File) (file, error) {
 	return out, nil
 }
 
-// really reads a file of another program, whose word alone its digest is.
+// sound says whether a blob is what it was when it was verified, as far as its header shows: it is read whole
+// only if that is damaged, and removed if all of it is.
+func (b *bringing) sound(ctx context.Context, f *vendor.File, path string, fi fs.FileInfo) bool {
+	if f.Kind != vendor.Model {
+		return true
+	}
+	if _, err := openHeader(path); err == nil {
+		return true
+	}
+	if digest, err := digestOf(ctx, path, nil); err != nil || digest == f.Digest {
+		return true // its source has no better one
+	}
+	b.say(f.Name + " is damaged on this disk: it is fetched anew")
+	gone, err := b.c.discard(ctx, path, fi)
+	return err != nil || !gone
+}
+
+// really reads a file of another program, whose word alone its digest is, and notes of which moment that is.
 func (b *bringing) really(ctx context.Context, f *file) bool {
+	fi, err := fileInfo(f.InPlace)
+	if err != nil {
+		return false
+	}
+	f.SizeBytes, f.ModTime = fi.Size(), fi.ModTime().UTC()
 	read := b.done
 	digest, err := digestOf(ctx, f.InPlace, func(n int) {
 		read += int64(n)
@@ -109,21 +160,17 @@ func (b *bringing) really(ctx context.Context, f *file) bool {
 // inPlace takes a file where it lies. Its header is read before there is a trace of it.
 func (b *bringing) inPlace(ctx context.Context, f *vendor.File) (file, error) {
 	out := file{Name: f.Name, Kind: f.Kind, Digest: f.Digest, InPlace: f.InPlace}
-	size, err := fileSize(f.InPlace)
+	info, err := fileInfo(f.InPlace)
 	if err != nil {
 		return out, err
 	}
-	if out.SizeBytes = size; f.Kind != vendor.Model {
+	out.SizeBytes, out.ModTime = info.Size(), info.ModTime().UTC()
+	if f.Kind != vendor.Model {
 		return out, nil
 	}
 	if _, err := openHeader(f.InPlace); err != nil {
 		return out, err
 	}
-	info, err := os.Stat(f.InPlace)
-	if err != nil {
-		return out, badModel(f.InPlace, err)
-	}
-	out.ModTime = info.ModTime().UTC()
 	if out.Digest == "" {
 		out.Digest = b.c.hashedBefore(&out)
 	}
@@ -131,7 +178,7 @@ func (b *bringing) inPlace(ctx context.Context, f *vendor.File) (file, error) {
 		read := int64(0)
 		out.Digest, err = digestOf(ctx, f.InPlace, func(n int) {
 			read += int64(n)
-			b.w.step(Step{Text: "read " + b.name, Done: read, Total: size})
+			b.w.step(Step{Text: "read " + b.name, Done: read, Total: info.Size()})
 		})
 	}
 	return out, err
@@ -141,7 +188,7 @@ func (b *bringing) inPlace(ctx context.Context, f *vendor.File) (file, error) {
 func (c *Catalog) hashedBefore(f *file) string {
 	for _, m := range c.manifests() {
 		for _, old := range m.Files {
-			if old.InPlace == f.InPlace && old.SizeBytes == f.SizeBytes && !old.ModTime.IsZero() && old.ModTime.Equal(f.ModTime) {
+			if old.Digest != "" && old.InPlace == f.InPlace && old.SizeBytes == f.SizeBytes && !old.ModTime.IsZero() && old.ModTime.Equal(f.ModTime) {
 				return old.Digest
 			}
 		}
@@ -159,11 +206,14 @@ func (b *bringing) fetch(ctx context.Context, f *vendor.File) (download.Result, 
 	if _, local := b.v.(vendor.Local); local {
 		streams = 1
 	} else if f.Digest != "" && f.SizeBytes >= 0 && b.c.cfg.Around != nil {
-		from, done := b.c.cfg.Around(ctx, Wanted{Digest: f.Digest, SizeBytes: f.SizeBytes, Say: func(s string) { b.w.say("%s", s) }}, source)
+		from, done := b.c.cfg.Around(ctx, Wanted{Digest: f.Digest, SizeBytes: f.SizeBytes, Say: b.say}, source)
 		defer done()
 		source = from
 	}
 	dir := b.c.partial(b.v, f)
+	if err := notLink(dir); err != nil {
+		return download.Result{}, err
+	}
 	release := func() {}
 	defer func() { release() }()
 	final := ""
@@ -180,10 +230,8 @@ func (b *bringing) fetch(ctx context.Context, f *vendor.File) (download.Result, 
 			path, _ := b.c.blob(digest)
 			return path
 		},
-		Reserve: func(size int64) (err error) {
-			release()
-			release = func() {}
-			free, err := b.c.reserve(dir, size)
+		Reserve: func(lack int64) error {
+			free, err := b.c.reserve(dir, lack)
 			if err == nil {
 				release = free
 			}
@@ -192,15 +240,20 @@ func (b *bringing) fetch(ctx context.Context, f *vendor.File) (download.Result, 
 		Progress: func(p download.Progress) {
 			b.w.step(Step{Text: text, Done: b.done + p.Done, Total: max(b.total, p.Total, 0)})
 		},
-		Say: func(s string) { b.w.say("%s: %s", f.Name, s) },
+		Say: func(s string) { b.say(f.Name + ": " + s) },
 	})
-	if err == nil && f.Digest == "" {
-		_, _ = download.Discard(dir) // it says the digest to others who wait; they ask again
-	}
 	if err == nil {
 		err = claimed
 	}
 	return res, err
+}
+
+// notLink refuses a folder that leads elsewhere.
+func notLink(dir string) error {
+	if fi, err := os.Lstat(dir); err == nil && !fi.IsDir() {
+		return messages.Errorf(messages.CodeInternal, opResolve, "%s is no folder of the catalog", dir).WithHint("remove it: it leads out of the hive's data")
+	}
+	return nil
 }
 
 // openLocal reads a file of this machine as a source.

@@ -2,6 +2,7 @@
 // finds them again. It keeps no list in memory, the disk is the truth:
 //
 //	<data>/models/<name>/manifest.json   what a model is and which files it has
+//	<data>/models/<name>/parts-<hex>/    links by which engines find the files of a split model
 //	<data>/models/blobs/sha256-<hex>     one copy of a file, whatever needs it; there only when verified
 //	<data>/models/partial/<key>/         a download under way or interrupted
 //	<data>/models/claims/                files that a pull has brought and not yet registered
@@ -17,7 +18,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog/peaks"
@@ -39,7 +39,7 @@ type Config struct {
 	// Offline refuses what needs a network.
 	Offline bool
 	// QuotaBytes is the most that files and downloads may take; 0: what the disk has. Files that are used in
-	// place do not count.
+	// place do not count; downloads of other processes do as far as they are on the disk.
 	QuotaBytes int64
 	// Around wraps the way to a file of known digest: other machines are asked before its source. Nil: the
 	// source alone.
@@ -53,6 +53,7 @@ type Catalog struct {
 	dir     string // <data>/models
 	vendors []vendor.Vendor
 	space   ledger
+	free    func(dir string) int64 // bytes of the disk; -1: not known
 	peaks   *peaks.Peaks
 }
 
@@ -65,8 +66,8 @@ func New(cfg Config) *Catalog {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	dir := filepath.Join(cfg.DataDir, "models")
-	return &Catalog{cfg: cfg, dir: dir, vendors: cfg.Vendors, space: ledger{sizes: map[string]int64{}},
-		peaks: peaks.Open(filepath.Join(dir, "peaks.json"), cfg.Log)}
+	return &Catalog{cfg: cfg, dir: dir, vendors: cfg.Vendors, space: ledger{under: map[string]*reservation{}}, free: freeBytes,
+		peaks: peaks.Open(filepath.Join(dir, peaksName), cfg.Log)}
 }
 
 // List is every registered model whose files are there, sorted by public name, without its files. A model in
@@ -105,41 +106,60 @@ func (c *Catalog) offers() []string {
 	return names
 }
 
+// maxAliasBytes bounds what all aliases take: they travel in one message.
+const maxAliasBytes = 256 << 10
+
 // Names is the public names that can be served without a network, those of [Catalog.List] and what the
-// vendors offer, sorted; and other names of theirs, at most [messages.MaxAliases].
+// vendors offer, sorted; and other names of theirs, at most [messages.MaxAliases] and 256 KiB. They mean what
+// they mean to [Catalog.Find].
 func (c *Catalog) Names() (names []string, aliases map[string]string) {
+	models := c.List()
+	names = append(ids(models), c.offers()...)
+	slices.Sort(names)
+	names = slices.Compact(names)
 	aliases = map[string]string{}
-	for _, m := range c.List() {
-		names = append(names, m.ID)
-		for _, other := range append(m.Refs, m.Full, m.ID) {
-			for _, a := range spellings(other) {
-				if a != m.ID && len(aliases) < messages.MaxAliases {
-					aliases[a] = m.ID
-				}
+	room := maxAliasBytes
+	add := func(id string, others ...string) {
+		for _, a := range others {
+			_, public := slices.BinarySearch(names, a)
+			if cost := len(a) + len(id); aliases[a] == "" && a != "" && !public && cost <= room && len(aliases) < messages.MaxAliases {
+				aliases[a] = id
+				room -= cost
 			}
 		}
 	}
-	names = append(names, c.offers()...)
-	slices.Sort(names)
-	names = slices.Compact(names)
-	for _, n := range names {
-		delete(aliases, n) // a public name wins over a reference
+	for _, m := range models {
+		add(m.ID, append(m.Refs, m.Full)...)
+	}
+	for _, m := range models { // as it is written wins over a spelling
+		for _, other := range append([]string{m.ID, m.Full}, m.Refs...) {
+			add(m.ID, spellings(other)...)
+		}
 	}
 	return names, aliases
+}
+
+func ids(models []messages.Model) []string {
+	var out []string
+	for _, m := range models {
+		out = append(out, m.ID)
+	}
+	return out
 }
 
 // spellings are the ways to write one reference that need no vendor to be known: "hf:" may be left out.
 func spellings(ref string) []string {
 	const hf = "hf:"
+	repo, named := strings.CutPrefix(ref, hf)
 	switch {
 	case ref == "":
 		return nil
-	case strings.HasPrefix(ref, hf):
-		return []string{ref, strings.TrimPrefix(ref, hf)}
-	case strings.Contains(ref, "/") && !strings.Contains(ref, "://") && !filepath.IsAbs(ref) && !strings.HasPrefix(ref, "ollama:"):
-		return []string{ref, hf + ref}
+	case !strings.Contains(repo, "/") || strings.Contains(repo, "://") || filepath.IsAbs(repo) || strings.HasPrefix(repo, "ollama:"):
+		return []string{ref}
+	case named:
+		return []string{ref, repo}
 	}
-	return []string{ref}
+	return []string{ref, hf + ref}
 }
 
 // Find is the registered model with that public name, or that was asked for by that reference, with its
@@ -156,8 +176,10 @@ func (c *Catalog) Find(name string) (messages.Model, error) {
 // lookup finds the manifest of a name: a public name wins over a reference, as it is written over a spelling,
 // and upper and lower case matter unless there is one model only that differs in that alone.
 func (c *Catalog) lookup(name string) (manifest, bool) {
-	all := c.manifests()
-	written := spellings(name)
+	all, written := c.manifests(), spellings(name)
+	if name == "" {
+		return manifest{}, false // what has no full reference is not meant
+	}
 	for _, match := range []func(m *manifest) bool{
 		func(m *manifest) bool { return m.ID == name },
 		func(m *manifest) bool { return slices.Contains(m.Refs, name) || m.Full == name },
@@ -209,10 +231,4 @@ func (c *Catalog) unknown(name string) error {
 	}
 	return messages.Errorf(messages.CodeModelUnknown, opResolve, "no model is called %q", name).
 		WithHint("models are named like this: %s", strings.Join(forms, "; "))
-}
-
-// ledger is what downloads of this process have reserved, by key.
-type ledger struct {
-	mu    sync.Mutex
-	sizes map[string]int64
 }

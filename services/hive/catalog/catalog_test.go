@@ -15,7 +15,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		os.Exit(child(dir))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // ggufFile writes a valid model file and returns its path.
 func ggufFile(t *testing.T, dir, name string) string {
@@ -59,14 +64,6 @@ func wantError(t *testing.T, err error, code messages.Code, words ...string) {
 			t.Errorf("%q does not say %q", err, w)
 		}
 	}
-}
-
-func ids(models []messages.Model) []string {
-	var out []string
-	for _, m := range models {
-		out = append(out, m.ID)
-	}
-	return out
 }
 
 func TestBuiltin(t *testing.T) {

@@ -3,7 +3,9 @@ package catalog
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,7 +14,7 @@ import (
 	"github.com/rbee-project/rbee/messages"
 )
 
-const lockPoll = 50 * time.Millisecond
+const lockPoll = 10 * time.Millisecond
 
 // lock takes a lock file of the catalog, which dies with its process.
 func lock(ctx context.Context, path string) (*flock.Flock, error) {
@@ -27,9 +29,14 @@ func lock(ctx context.Context, path string) (*flock.Flock, error) {
 	return l, nil
 }
 
-// changing holds the lock under which blobs are claimed and removed: what is claimed stays.
-func (c *Catalog) changing(ctx context.Context) (*flock.Flock, error) {
-	return lock(ctx, filepath.Join(c.dir, ".lock"))
+// changing holds the lock under which models are registered and removed, and blobs claimed and removed: what is
+// claimed or needed stays. Nobody fetches, hashes or reads a model under it.
+func (c *Catalog) changing(ctx context.Context) (leave func(), err error) {
+	l, err := lock(ctx, filepath.Join(c.dir, ".lock"))
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = l.Close() }, nil
 }
 
 // claim is the files that a pull has brought, or found, and not registered yet. Nobody removes them while its
@@ -42,6 +49,11 @@ type claim struct {
 }
 
 func (c *Catalog) claim(ctx context.Context) (*claim, error) {
+	leave, err := c.changing(ctx) // a claim that is made and not held yet would look like a dead one's
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	path := filepath.Join(c.dir, claimsDir, messages.NewID("c-"))
 	held, err := lock(ctx, path)
 	if err != nil {
@@ -57,11 +69,11 @@ func (c *Catalog) claim(ctx context.Context) (*claim, error) {
 
 // add claims the file of a digest. Whether it is there is to be looked at afterwards.
 func (cl *claim) add(ctx context.Context, digest string) error {
-	l, err := cl.c.changing(ctx)
+	leave, err := cl.c.changing(ctx)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer leave()
 	_, err = fmt.Fprintln(cl.f, digest)
 	return err
 }
@@ -74,25 +86,43 @@ func (cl *claim) release() {
 
 // claimed is every digest that a living pull claims. It removes the claims of dead ones. The caller holds the
 // lock of [Catalog.changing].
-func (c *Catalog) claimed() map[string]bool {
+func (c *Catalog) claimed() (map[string]bool, error) {
 	out := map[string]bool{}
-	files, _ := filepath.Glob(filepath.Join(c.dir, claimsDir, "*"))
-	for _, path := range files {
-		l := flock.New(path, flock.SetFlag(os.O_RDONLY))
-		if free, err := l.TryLock(); err == nil && free {
-			_ = os.Remove(path)
-			_ = l.Close()
+	dir := filepath.Join(c.dir, claimsDir)
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, f := range files {
+		if !f.Type().IsRegular() {
 			continue
+		}
+		path := filepath.Join(dir, f.Name())
+		l := flock.New(path, flock.SetFlag(os.O_RDONLY))
+		free, err := l.TryLock()
+		if err == nil && free {
+			_ = os.Remove(path)
 		}
 		_ = l.Close()
-		f, err := os.Open(path)
-		if err != nil {
-			continue
+		if err == nil && !free {
+			err = readClaim(path, out)
 		}
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			out[lines.Text()] = true
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // who cannot see what is claimed removes nothing
+			return nil, err
 		}
-		_ = f.Close()
 	}
-	return out
+	return out, nil
+}
+
+func readClaim(path string, into map[string]bool) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		into[lines.Text()] = true
+	}
+	return lines.Err()
 }

@@ -29,15 +29,24 @@ func openHeader(path string) (header, error) {
 
 // fileSize is the size of the regular file at path, or says why there is none.
 func fileSize(path string) (int64, error) {
+	fi, err := fileInfo(path)
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+// fileInfo is of the regular file at path, or says why there is none.
+func fileInfo(path string) (fs.FileInfo, error) {
 	fi, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return 0, badModel(path, err)
+		return nil, badModel(path, err)
 	case fi.IsDir():
-		return 0, messages.Errorf(messages.CodeBadModel, opCheck, "%s is a folder, not a model file", path).
+		return nil, messages.Errorf(messages.CodeBadModel, opCheck, "%s is a folder, not a model file", path).
 			WithHint("name the .gguf file in it")
 	case fi.Mode()&fs.ModeType != 0:
-		return 0, messages.Errorf(messages.CodeBadModel, opCheck, "%s is not a regular file", path)
+		return nil, messages.Errorf(messages.CodeBadModel, opCheck, "%s is not a regular file", path)
 	}
-	return fi.Size(), nil
+	return fi, nil
 }

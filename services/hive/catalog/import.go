@@ -89,6 +89,9 @@ func (c *Catalog) importOne(ctx context.Context, f *stores.Found, dryRun bool, w
 		if info, err := os.Stat(v.InPlace); err == nil {
 			one.SizeBytes, one.ModTime = info.Size(), info.ModTime().UTC()
 		}
+		if one.Digest == "" && v.Kind == vendor.Model {
+			one.Digest = c.hashedBefore(&one)
+		}
 		if v.Kind == vendor.Model {
 			out.SizeBytes += one.SizeBytes
 			if out.Path == "" {
@@ -105,7 +108,7 @@ func (c *Catalog) importOne(ctx context.Context, f *stores.Found, dryRun bool, w
 		return out
 	}
 	if old, ok := c.lookup(m.ID); ok && old.ID == m.ID && sameWeights(old.weights(), m.weights()) {
-		if _, err := c.present(&old); err == nil {
+		if there, err := c.present(&old); err == nil && (there.Digest != "" || m.digest() == "") {
 			out.State = StateThere
 			return out
 		}

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
@@ -72,7 +74,10 @@ func (m *manifest) weights() []file {
 // digest of the weights: of the file, or of the parts' digests, one a line.
 func (m *manifest) digest() string {
 	w := m.weights()
-	if len(w) == 1 {
+	switch len(w) {
+	case 0:
+		return ""
+	case 1:
 		return w[0].Digest
 	}
 	sum := sha256.New()
@@ -83,6 +88,16 @@ func (m *manifest) digest() string {
 		_, _ = io.WriteString(sum, f.Digest+"\n")
 	}
 	return digestPrefix + hex.EncodeToString(sum.Sum(nil))
+}
+
+// unchanged says that a file in place is as it was when its digest was its.
+func (f *file) unchanged(fi fs.FileInfo) bool {
+	return fi.Size() == f.SizeBytes && (f.ModTime.IsZero() || f.ModTime.Equal(fi.ModTime()))
+}
+
+// own says that a file is the catalog's: a blob, or one of schema 1 in the model's folder.
+func (c *Catalog) own(m *manifest, f *file) bool {
+	return f.InPlace == "" || filepath.Dir(f.InPlace) == filepath.Join(c.dir, folder(m.ID))
 }
 
 // path is where one of the model's files is.
@@ -97,112 +112,124 @@ func (c *Catalog) path(f *file) (string, error) {
 	}
 }
 
-// present is the model if its files are where the manifest says; else an error of [messages.CodeBadModel].
+// present is the model if its files are where the manifest says; else an error of [messages.CodeBadModel]. The
+// digest of a file in place that has changed since is not known.
 func (c *Catalog) present(m *manifest) (messages.Model, error) {
-	out := messages.Model{ID: m.ID, Refs: slices.Clone(m.Refs), Digest: m.digest(), License: m.License, Architecture: m.Architecture,
+	out := messages.Model{ID: m.ID, Refs: slices.Clone(m.Refs), License: m.License, Architecture: m.Architecture,
 		Quantization: m.Quantization, ContextLength: m.ContextLength, Vendor: m.Vendor, Revision: m.Revision, Full: m.Full, AddedAt: m.AddedAt}
+	now := manifest{Files: slices.Clone(m.Files)}
 	parts := 0
-	for i := range m.Files {
-		f := &m.Files[i]
+	for i := range now.Files {
+		f := &now.Files[i]
 		path, err := c.path(f)
 		if err != nil {
 			return out, err
 		}
-		size, err := fileSize(path)
+		fi, err := fileInfo(path)
 		if err != nil {
 			return out, err
 		}
-		if f.InPlace == "" && size != f.SizeBytes {
-			return out, because(path, fmt.Sprintf("has %d bytes, not %d", size, f.SizeBytes), nil, "rbee model pull "+m.ID+" fetches it again")
+		switch {
+		case f.InPlace == "" && fi.Size() != f.SizeBytes:
+			return out, because(path, fmt.Sprintf("has %d bytes, not %d", fi.Size(), f.SizeBytes), nil, "rbee model pull "+m.ID+" fetches it again")
+		case f.InPlace != "" && !f.unchanged(fi):
+			f.SizeBytes, f.Digest = fi.Size(), ""
 		}
 		if f.Kind == vendor.Model {
 			parts++
 			out.SizeBytes += f.SizeBytes
+			if parts == 1 {
+				out.Path = path
+			}
 		}
 		out.Files = append(out.Files, messages.ModelFile{Name: f.Name, Kind: string(f.Kind), Path: path, SizeBytes: f.SizeBytes,
-			Digest: f.Digest, InPlace: f.InPlace != ""})
+			Digest: f.Digest, InPlace: !c.own(m, f)})
 	}
-	switch {
-	case parts == 0:
+	out.Digest = now.digest()
+	if parts == 0 {
 		return out, messages.Errorf(messages.CodeBadModel, opFind, "model %s is registered without weights", m.ID)
-	case parts == 1:
-		out.Path = out.Files[0].Path
-	default:
-		out.Path = filepath.Join(c.dir, folder(m.ID), vendor.PartName(partStem, 1, parts))
-		if _, err := fileSize(out.Path); err != nil {
-			return out, err
+	}
+	if parts > 1 {
+		dir := c.parts(m)
+		out.Path = filepath.Join(dir, vendor.PartName(partStem, 1, parts))
+		for i := range parts {
+			if _, err := fileSize(filepath.Join(dir, vendor.PartName(partStem, i+1, parts))); err != nil {
+				return out, err
+			}
 		}
 	}
 	return out, nil
 }
 
-// partStem is how a split model's files are called in its folder: llama.cpp finds the parts by their names.
-const partStem = "model"
-
-// linkParts makes the links by which llama.cpp finds the parts of a split model.
-func (c *Catalog) linkParts(dir string, m *manifest) error {
-	w := m.weights()
-	if len(w) < 2 {
-		return nil
-	}
-	for i := range w {
-		target, err := c.path(&w[i])
-		if err != nil {
-			return err
-		}
-		if rel, err := filepath.Rel(dir, target); err == nil && w[i].InPlace == "" {
-			target = rel // the data dir may be moved
-		}
-		link := filepath.Join(dir, vendor.PartName(partStem, i+1, len(w)))
-		if old, err := os.Readlink(link); err == nil && old == target {
-			continue
-		}
-		_ = os.Remove(link)
-		if err := os.Symlink(target, link); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// errNewer is of a manifest that this version does not understand.
+var errNewer = errors.New("it is of a newer version of this program")
 
 func readManifest(dir string) (manifest, error) {
-	f, err := os.Open(filepath.Join(dir, manifestName))
-	if err != nil {
-		return manifest{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest))
+	b, err := readBounded(filepath.Join(dir, manifestName))
 	if err != nil {
 		return manifest{}, err
 	}
 	var m manifest
 	if err := json.Unmarshal(b, &m); err != nil {
+		var s struct{ Schema int }
+		if json.Unmarshal(b, &s) == nil && s.Schema > manifestSchema {
+			err = errNewer
+		}
 		return manifest{}, fmt.Errorf("manifest in %s: %w", dir, err)
 	}
-	if m.Schema < 1 || m.Schema > manifestSchema || folder(m.ID) != filepath.Base(dir) {
+	if m.Schema > manifestSchema {
+		return manifest{}, fmt.Errorf("manifest in %s: %w", dir, errNewer)
+	}
+	if m.Schema < 1 || folder(m.ID) != filepath.Base(dir) || len(m.ID) > messages.MaxModelName || strings.ContainsFunc(m.ID, unicode.IsControl) {
 		return manifest{}, fmt.Errorf("manifest in %s is not its folder's", dir)
 	}
+	m.Refs = slices.DeleteFunc(m.Refs, func(ref string) bool { return len(ref) > messages.MaxRef })
+	m.Refs = m.Refs[max(0, len(m.Refs)-maxRefs):]
 	if m.Schema == 1 {
 		m.Files = []file{{Name: m.ID, Kind: vendor.Model, SizeBytes: m.SizeBytes, Digest: m.Digest, InPlace: m.InPlace}}
 		if m.InPlace == "" {
-			m.Files[0].InPlace = filepath.Join(dir, "model.gguf")
+			m.Files[0].InPlace = filepath.Join(dir, ofSchema1)
 		}
 		m.Schema, m.InPlace, m.SizeBytes, m.Digest = manifestSchema, "", 0, ""
 	}
 	return m, nil
 }
 
-// write replaces the manifest in dir, whole or not at all. The caller holds the folder's lock.
-func (m manifest) write(dir string) error {
-	if len(m.Refs) > maxRefs {
-		m.Refs = m.Refs[len(m.Refs)-maxRefs:]
+// readBounded reads a manifest. What is no regular file does not exist.
+func readBounded(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
 	}
+	if !fi.Mode().IsRegular() { // a named pipe would wait for its writer
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
+	}
+	if fi.Size() > maxManifest {
+		return nil, fmt.Errorf("%s has %d bytes, which is too much", path, fi.Size())
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxManifest))
+}
+
+// write replaces the manifest in dir, whole or not at all. The caller holds the lock of [Catalog.changing].
+func (m manifest) write(dir string) error {
+	m.Refs = m.Refs[max(0, len(m.Refs)-maxRefs):]
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
+	if len(b) >= maxManifest {
+		return messages.Errorf(messages.CodeBadModel, opResolve, "what is known of model %s takes %d bytes", m.ID, len(b))
+	}
 	path := filepath.Join(dir, manifestName)
-	f, err := os.OpenFile(path+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err := os.Remove(path + ".part"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path+".part", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) // never through a link
 	if err != nil {
 		return err
 	}
@@ -229,28 +256,27 @@ func (c *Catalog) manifests() []manifest {
 	return out
 }
 
-// The folders beside those of models.
-const (
-	blobsDir   = "blobs"
-	partialDir = "partial"
-	claimsDir  = "claims"
-)
+var anyDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 
-var (
-	plainName  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
-	notInNames = regexp.MustCompile(`[^a-z0-9._-]+`)
-	reserved   = regexp.MustCompile(`^(con|prn|aux|nul|com\d|lpt\d)(\.|$)`) // device names of Windows
-)
-
-// folder is the name of a model's folder. It is one plain element of a path whatever the public name
-// is, and different for different names, also where upper and lower case are the same.
-func folder(id string) string {
-	own := id == blobsDir || id == partialDir || id == claimsDir
-	if plainName.MatchString(id) && !strings.HasSuffix(id, ".") && !own && !reserved.MatchString(id) {
-		return id
+// needed is every digest that a manifest names, also one of a newer version or one that is damaged. Where one
+// cannot be read nobody knows what is needed: that is an error.
+func (c *Catalog) needed() (map[string]bool, error) {
+	dirs, err := os.ReadDir(c.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	sum := sha256.Sum256([]byte(id))
-	readable := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(id), "_"), "._-")
-	// "@" is in no plain name, so the two kinds never meet.
-	return readable[:min(len(readable), 80)] + "@" + hex.EncodeToString(sum[:6])
+	out := map[string]bool{}
+	for _, d := range dirs {
+		if !d.IsDir() {
+			continue
+		}
+		b, err := readBounded(filepath.Join(c.dir, d.Name(), manifestName))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, digest := range anyDigest.FindAll(b, -1) {
+			out[string(digest)] = true
+		}
+	}
+	return out, nil
 }

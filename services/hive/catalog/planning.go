@@ -42,9 +42,9 @@ func (c *Catalog) plan(ctx context.Context, p PlanFor, w Watcher) (*messages.Pla
 		out.Model, out.License, out.Quantization, digest = m.ID, m.License, m.Quantization, m.Digest
 	} else {
 		var a *vendor.Artifact
-		if h, a, err = c.remoteHeader(ctx, p, w); err == nil {
-			fromSource(out, a)
-			digest = c.bare(a).digest()
+		if h, a, err = c.remoteHeader(ctx, p, w, err); err == nil {
+			c.fromSource(out, h, a)
+			digest = bare(a).digest()
 		}
 	}
 	if err != nil {
@@ -53,10 +53,6 @@ func (c *Catalog) plan(ctx context.Context, p PlanFor, w Watcher) (*messages.Pla
 	sum, err := plan.Estimate(h, plan.Options{ContextLength: cmp.Or(p.ContextLength, WantedContext(&m)), Slots: p.Slots})
 	if err != nil {
 		return nil, err
-	}
-	out.FetchedBytes = h.FetchedBytes
-	if out.DownloadBytes == 0 {
-		out.FetchedBytes = 0 // it is here
 	}
 	out.Architecture = h.First.Architecture
 	out.Quantization = cmp.Or(out.Quantization, h.First.Quantization)
@@ -107,11 +103,13 @@ func (c *Catalog) Needed(m messages.Model, ctx, slots int) (bytes uint64, sum pl
 	return sum.Least() + c.learnt(m.Digest, sum), sum, nil
 }
 
-// remoteHeader reads the header of a model that is not here.
-func (c *Catalog) remoteHeader(ctx context.Context, p PlanFor, w Watcher) (*plan.Header, *vendor.Artifact, error) {
+// remoteHeader reads the header of a model that is not here, for the reason why.
+func (c *Catalog) remoteHeader(ctx context.Context, p PlanFor, w Watcher, why error) (*plan.Header, *vendor.Artifact, error) {
 	v, known := c.pick(p.Ref)
 	_, local := v.(vendor.Local)
 	switch {
+	case !known && messages.CodeOf(why) != messages.CodeModelUnknown:
+		return nil, nil, why
 	case !known:
 		return nil, nil, c.unknown(p.Ref)
 	case !local && (p.Offline || c.cfg.Offline):
@@ -132,18 +130,23 @@ func (c *Catalog) remoteHeader(ctx context.Context, p PlanFor, w Watcher) (*plan
 	return h, a, err
 }
 
-func fromSource(out *messages.PlanReply, a *vendor.Artifact) {
+func (c *Catalog) fromSource(out *messages.PlanReply, h *plan.Header, a *vendor.Artifact) {
 	out.Model, out.License, out.Quantization = a.Name, a.License, a.Quantization
 	out.Notes = slices.Clone(a.Notes)
-	for _, f := range a.Files {
-		if f.InPlace == "" && f.Kind != vendor.Projector {
+	for i := range a.Files {
+		f := &a.Files[i]
+		if f.InPlace != "" || f.Kind == vendor.Projector {
+			continue
+		}
+		out.FetchedBytes = h.FetchedBytes
+		if !c.has(f) {
 			out.DownloadBytes += max(f.SizeBytes, 0)
 		}
 	}
 }
 
 // bare is what a manifest of the artifact would say, for its digest.
-func (c *Catalog) bare(a *vendor.Artifact) *manifest {
+func bare(a *vendor.Artifact) *manifest {
 	m := &manifest{}
 	for _, f := range a.Files {
 		m.Files = append(m.Files, file{Kind: f.Kind, Digest: f.Digest})

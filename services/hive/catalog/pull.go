@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/gofrs/flock"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
@@ -107,6 +107,13 @@ func (c *Catalog) pull(ctx context.Context, p Pull, w Watcher) (messages.Model, 
 	if err != nil {
 		return messages.Model{}, err
 	}
+	for i := range a.Files {
+		if f := &a.Files[i]; f.InPlace != "" {
+			if digest, ok := c.ours(f.InPlace); ok {
+				f.Digest, f.InPlace = digest, ""
+			}
+		}
+	}
 	for _, note := range a.Notes {
 		w.say("%s", note)
 	}
@@ -159,17 +166,18 @@ func checkName(name string) error {
 // conflict says whether another model has m's public name. A model that was asked for by the same reference
 // is the same one, grown older: it is replaced. a stands for m's files while they are not fetched.
 func (c *Catalog) conflict(m *manifest, a *vendor.Artifact, ref string, fetched bool) error {
-	old, err := readManifest(filepath.Join(c.dir, folder(m.ID)))
-	if err != nil || old.ID != m.ID || slices.Contains(old.Refs, ref) {
+	dir := filepath.Join(c.dir, folder(m.ID))
+	old, err := readManifest(dir)
+	switch {
+	case errors.Is(err, errNewer):
+		return messages.Errorf(messages.CodeConflict, opResolve, "model %q cannot be registered anew: %w", m.ID, err).
+			WithHint("use that version, give another name with --name, or remove %s", dir)
+	case err != nil || old.ID == m.ID && slices.Contains(old.Refs, ref):
 		return nil
+	case old.ID != m.ID: // their digests start alike: somebody tried for long
+		return messages.Errorf(messages.CodeConflict, opResolve, "the names %q and %q have the same folder", m.ID, old.ID).WithHint("give it another with --name")
 	}
-	same := false
-	if fetched {
-		same = sameWeights(old.weights(), m.weights())
-	} else {
-		same = sameFiles(old.weights(), a.Files)
-	}
-	if same {
+	if fetched && sameWeights(old.weights(), m.weights()) || !fetched && sameFiles(old.weights(), a.Files) {
 		return nil
 	}
 	there, err := c.present(&old)
@@ -200,18 +208,21 @@ func sameFiles(old []file, files []vendor.File) bool {
 }
 
 // register makes the model visible: its files are there and verified.
-func (c *Catalog) register(ctx context.Context, m *manifest, ref string, w Watcher) (messages.Model, error) {
+func (c *Catalog) register(ctx context.Context, m *manifest, ref string, w Watcher) (out messages.Model, err error) {
 	if err := c.describe(m); err != nil {
-		return messages.Model{}, err
+		return out, err
+	}
+	leave, err := c.changing(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer leave()
+	if err := c.conflict(m, nil, ref, true); err != nil {
+		return out, err
 	}
 	dir := filepath.Join(c.dir, folder(m.ID))
-	held, err := c.enter(ctx, dir)
-	if err != nil {
-		return messages.Model{}, err
-	}
-	defer held.Close()
-	if err := c.conflict(m, nil, ref, true); err != nil {
-		return messages.Model{}, err
+	if err := notLink(dir); err != nil {
+		return out, err
 	}
 	if old, err := readManifest(dir); err == nil && old.ID == m.ID {
 		if sameWeights(old.weights(), m.weights()) {
@@ -224,13 +235,34 @@ func (c *Catalog) register(ctx context.Context, m *manifest, ref string, w Watch
 	if !slices.Contains(m.Refs, ref) {
 		m.Refs = append(m.Refs, ref)
 	}
-	if err := c.linkParts(dir, m); err != nil {
-		return messages.Model{}, err
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return out, err
+	}
+	if err := c.linkParts(m); err != nil {
+		return out, err
+	}
+	if out, err = c.present(m); err != nil {
+		return out, err
 	}
 	if err := m.write(dir); err != nil {
-		return messages.Model{}, err
+		return out, err
 	}
-	return c.present(m)
+	c.tidy(dir, m)
+	return out, c.moved(m, ref)
+}
+
+// moved takes a reference from the models that it meant before: what it means now has other weights.
+func (c *Catalog) moved(m *manifest, ref string) error {
+	for _, other := range c.manifests() {
+		if other.ID == m.ID || !slices.Contains(other.Refs, ref) || sameWeights(other.weights(), m.weights()) {
+			continue
+		}
+		other.Refs = slices.DeleteFunc(other.Refs, func(r string) bool { return r == ref })
+		if err := other.write(filepath.Join(c.dir, folder(other.ID))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // union is a, and what b has besides.
@@ -268,6 +300,10 @@ func (c *Catalog) describe(m *manifest) error {
 		if i > 0 {
 			continue // the first part has the keys
 		}
+		if n, ok := h.Uint("split.count"); ok && n > 1 && n != uint64(len(weights)) {
+			return messages.Errorf(messages.CodeBadModel, opCheck, "model %s is split into %d files and has %d", m.ID, n, len(weights)).
+				WithHint("name the first part, and have all parts in one folder")
+		}
 		m.Architecture = cmp.Or(h.Architecture, m.Architecture)
 		m.ContextLength = cmp.Or(h.ContextLength, m.ContextLength)
 		if len(weights) == 1 || m.Quantization == "" {
@@ -275,9 +311,4 @@ func (c *Catalog) describe(m *manifest) error {
 		}
 	}
 	return nil
-}
-
-// enter takes the lock of a model's folder, which it makes.
-func (c *Catalog) enter(ctx context.Context, dir string) (*flock.Flock, error) {
-	return lock(ctx, filepath.Join(dir, ".lock"))
 }

@@ -2,248 +2,159 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
-	"github.com/rbee-project/rbee/services/hive/catalog"
-	"github.com/rbee-project/rbee/services/hive/catalog/download"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
 const (
-	askLimit  = 5 * time.Second        // for the queen's answer
-	waitAgain = 300 * time.Millisecond // while another hive is about to fetch
-	badFor    = 5 * time.Second        // how long a hive whose copy did not arrive is not asked again
+	dialLimit   = 3 * time.Second // of a port in the same network
+	answerLimit = 5 * time.Second // for its header, which comes before the bytes are there
+	// silentFor is how long an open copy may bring nothing. The other side ends it after [growLimit].
+	silentFor = growLimit + 5*time.Second
 )
 
-// Around is a [catalog.Around]: a way to a file that asks the queen first. If no queen answers, it leads
-// outside.
-func (p *Peers) Around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &route{p: p, f: f, outside: outside, life: ctx, turn: make(chan struct{}, 1)}
-	return r.fetch, func() {
-		cancel()
-		r.renewing.Wait()
-		r.release()
+// newClient is for hives' ports. They are dialled as they are, without a proxy, and no redirect is followed: an
+// answer must not lead this hive elsewhere.
+func newClient() *http.Client {
+	c := vendor.NewClient()
+	t := c.Transport.(*http.Transport)
+	t.Proxy = nil
+	t.DialContext = (&net.Dialer{Timeout: dialLimit, KeepAlive: 15 * time.Second}).DialContext
+	t.ResponseHeaderTimeout = answerLimit
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("it redirects, which hives do not") }
+	return c
+}
+
+// goOutside opens rng at the source. It ends when another way is taken.
+func (r *route) goOutside(ctx context.Context, w *way, rng vendor.Range) (*vendor.Body, error) {
+	inner, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(w.left, cancel)
+	end := func() { stop(); cancel() }
+	turned := func(err error) error {
+		if err == nil || ctx.Err() != nil || w.left.Err() == nil {
+			return err
+		}
+		return messages.Errorf(messages.CodeUnavailable, messages.OpRead, "another hive has the file now")
 	}
-}
-
-// route is the way to one file: outside, or to a hive. All streams of the download share it.
-type route struct {
-	p       *Peers
-	f       catalog.Wanted
-	outside download.Source
-	life    context.Context
-	turn    chan struct{} // who decides holds it
-
-	mu       sync.Mutex
-	way      *way // nil: to be decided
-	bad      messages.HiveID
-	badUntil time.Time
-	claimed  bool
-	renewing sync.WaitGroup
-}
-
-// way is where the bytes come from.
-type way struct {
-	hive   messages.HiveID // "": outside
-	url    string          // "": over the bus
-	ticket string
-}
-
-func (r *route) fetch(ctx context.Context, rng vendor.Range) (*vendor.Body, error) {
-	w, err := r.decide(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case w.hive == "":
-		return r.outside(ctx, rng)
-	}
-	b, err := r.p.open1(ctx, w, r.f, rng)
+	b, err := r.outside(inner, rng)
 	if err != nil {
-		if ctx.Err() == nil {
-			r.leave(w)
-		}
-		return nil, messages.Errorf(messages.CodeUnavailable, messages.OpRead, "copying from hive %s: %w", w.hive, err)
+		end()
+		return nil, turned(err)
 	}
-	b.Version = "" // the digest says what it is
-	b.ReadCloser = watched{b.ReadCloser, func() {
-		if ctx.Err() == nil { // else it is our own doing
-			r.leave(w)
-		}
-	}}
+	b.ReadCloser = &flow{ReadCloser: b.ReadCloser, came: r.came, failed: turned, end: end}
 	return b, nil
 }
 
-// watched calls failed when a read fails.
-type watched struct {
-	io.ReadCloser
-	failed func()
+// copyFrom opens rng at a hive. Whatever is wrong there, another way may do.
+func (r *route) copyFrom(ctx context.Context, w *way, rng vendor.Range) (*vendor.Body, error) {
+	inner, cancel := context.WithCancel(ctx)
+	// The cause does not travel: a status or a wait is that hive's matter, not the download's.
+	failed := func(err error, unreached bool) error {
+		if ctx.Err() != nil {
+			return ctx.Err() // our own doing
+		}
+		r.failed(w, unreached)
+		return messages.Errorf(messages.CodeUnavailable, messages.OpRead, "copying from hive %s: %v", w.hive, err)
+	}
+	b, err := r.p.openAt(inner, w, r.f.Digest, rng)
+	if err == nil && (b.From != rng.From || b.SizeBytes != r.f.SizeBytes) {
+		b.Close()
+		err = errors.New("it has another file under that digest")
+	}
+	if err != nil {
+		cancel()
+		return nil, failed(err, true)
+	}
+	b.Version = "" // the digest says what it is
+	silence := time.AfterFunc(silentFor, cancel)
+	b.ReadCloser = &flow{ReadCloser: b.ReadCloser,
+		before: func() { silence.Reset(silentFor) },
+		after:  func() { silence.Stop() },
+		came: func() {
+			r.came()
+			r.copied.Store(true)
+		},
+		failed: func(err error) error { return failed(err, false) },
+		end: func() {
+			silence.Stop()
+			cancel()
+		}}
+	return b, nil
 }
 
-func (w watched) Read(b []byte) (int, error) {
-	n, err := w.ReadCloser.Read(b)
+// flow is the bytes of one request. Its functions but for came, failed and end may be nil.
+type flow struct {
+	io.ReadCloser
+	before, after func() // a read
+	came          func() // bytes have come
+	failed        func(error) error
+	end           func()
+}
+
+func (f *flow) Read(b []byte) (int, error) {
+	if f.before != nil {
+		f.before()
+		defer f.after()
+	}
+	n, err := f.ReadCloser.Read(b)
+	if n > 0 {
+		f.came()
+	}
 	if err != nil && err != io.EOF { //nolint:errorlint // a reader gives io.EOF itself
-		w.failed()
+		err = f.failed(err)
 	}
 	return n, err
 }
 
-// leave has the way decided anew: it did not bring the bytes.
-func (r *route) leave(w *way) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.way == w {
-		r.way, r.bad, r.badUntil = nil, w.hive, time.Now().Add(badFor)
-	}
+// Close ends the request.
+func (f *flow) Close() error {
+	f.end()
+	return f.ReadCloser.Close()
 }
 
-func (r *route) current() *way {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.way
-}
-
-// decide asks the queen, once for all streams, and waits while another hive is about to fetch.
-func (r *route) decide(ctx context.Context) (*way, error) {
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	for {
-		if w := r.current(); w != nil {
-			return w, nil
-		}
-		reply, err := r.ask(ctx, false)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil:
-			r.p.cfg.Log.Info("no queen says who has the file; fetching it", "error", err)
-			r.take(&way{}, "")
-		case reply.Wait:
-			select {
-			case <-time.After(waitAgain):
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		default:
-			r.follow(reply)
-		}
-	}
-}
-
-// follow takes the way that the queen says.
-func (r *route) follow(reply *messages.LocateReply) {
-	if reply.Outside || reply.Hive == "" || reply.Ticket == "" {
-		r.take(&way{}, "")
-		r.claim()
-		return
-	}
-	w := &way{hive: reply.Hive, url: reply.URL, ticket: reply.Ticket}
-	if !r.p.reachable(reply) {
-		w.url = ""
-	}
-	r.take(w, "copying from hive "+string(reply.Hive))
-}
-
-// reachable says whether a hive's port may be dialled: another machine's loopback is not ours.
-func (p *Peers) reachable(r *messages.LocateReply) bool {
+// dialled is the address of a hive's port, or "" if it may not be dialled. It is the word of that hive: it may
+// name a port and no more, and no address that means this machine, unless that hive is on it, or that has no
+// place in a network of hives.
+func (p *Peers) dialled(r *messages.LocateReply) string {
 	u, err := url.Parse(r.URL)
-	if err != nil || u.Scheme != "http" || u.Host == "" {
-		return false
+	if err != nil || *u != (url.URL{Scheme: "http", Host: u.Host}) {
+		return ""
 	}
-	ip := net.ParseIP(u.Hostname())
-	return ip == nil || !ip.IsLoopback() || r.Host == p.host
+	a, err := netip.ParseAddrPort(u.Host)
+	if err != nil {
+		return ""
+	}
+	switch ip := a.Addr().Unmap(); {
+	case ip.IsLoopback() && (p.host == "" || r.Host != p.host), ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast(), ip.Zone() != "":
+		return ""
+	}
+	return "http://" + a.String()
 }
 
-func (r *route) take(w *way, say string) {
-	r.mu.Lock()
-	r.way = w
-	r.mu.Unlock()
-	if say != "" && r.f.Say != nil {
-		r.f.Say(say)
+// openAt opens a part of a file at another hive.
+func (p *Peers) openAt(ctx context.Context, w *way, digest string, rng vendor.Range) (*vendor.Body, error) {
+	if w.url == "" || w.noHTTP.Load() {
+		return p.overBus(ctx, w, digest, rng)
 	}
-}
-
-// claim is renewed as long as the download lasts: others wait for it.
-func (r *route) claim() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.claimed || r.life.Err() != nil {
-		return
-	}
-	r.claimed = true
-	r.renewing.Go(func() {
-		tick := time.NewTicker(messages.LocateEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-r.life.Done():
-				return
-			}
-			if w := r.current(); w == nil || w.hive != "" {
-				continue
-			}
-			// Another may have taken over while we were away: then we copy from it.
-			if reply, err := r.ask(r.life, true); err == nil && reply.Hive != "" && reply.Ticket != "" {
-				r.follow(reply)
-			}
-		}
-	})
-}
-
-// ask asks the queen where the file is.
-func (r *route) ask(ctx context.Context, fetching bool) (*messages.LocateReply, error) {
-	r.mu.Lock()
-	req := &messages.LocateRequest{Digest: r.f.Digest, SizeBytes: r.f.SizeBytes, Fetching: fetching}
-	if time.Now().Before(r.badUntil) {
-		req.Bad = r.bad
-	}
-	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
-	defer cancel()
-	reply := &messages.LocateReply{}
-	return reply, r.p.cfg.Bus.Request(ctx, messages.DoSubject(r.p.cfg.Caller, messages.OpLocate), req, reply)
-}
-
-// release tells the queen that others need not wait any more.
-func (r *route) release() {
-	r.mu.Lock()
-	claimed := r.claimed
-	r.mu.Unlock()
-	if !claimed {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.life), time.Second)
-	defer cancel()
-	// A claim that is not ended ends by itself.
-	_ = r.p.cfg.Bus.Request(ctx, messages.DoSubject(r.p.cfg.Caller, messages.OpLocate), &messages.LocateRequest{Digest: r.f.Digest, Done: true}, nil)
-}
-
-var client = vendor.NewClient()
-
-// open1 opens a part of a file at another hive.
-func (p *Peers) open1(ctx context.Context, w *way, f catalog.Wanted, rng vendor.Range) (*vendor.Body, error) {
-	if w.url == "" {
-		return p.overBus(ctx, w, f, rng)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+filesPath+f.Digest, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+filesPath+digest, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Authorization", bearer+w.ticket)
-	b, err := vendor.Open(client, req, rng)
-	if _, refused := asOpError(err); refused {
-		return p.overBus(ctx, w, f, rng) // the port is out of reach, the hive may not be
+	b, err := vendor.Open(p.client, req, rng)
+	if err == nil || ctx.Err() != nil {
+		return b, err
 	}
-	return b, err
+	// The port is out of reach, or another program's on another machine. The hive is not.
+	p.cfg.Log.Debug("a hive's port does not serve; copying over the bus", "hive", w.hive, "error", err)
+	w.noHTTP.Store(true)
+	return p.overBus(ctx, w, digest, rng)
 }

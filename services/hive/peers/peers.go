@@ -1,13 +1,18 @@
 // Package peers has hives copy models from each other before one of them goes outside. The queen says who has
 // a file, or who may fetch it; a ticket that it hands to both opens that file at its holder, over HTTP where
-// the port can be reached, else over the bus. What is still being fetched is handed on as it comes.
+// the port can be reached, else over the bus. What is still being fetched is handed on as it comes: by the hive
+// that fetches it from outside and by no other, so that no two wait for each other's bytes.
 package peers
 
 import (
 	"context"
-	"crypto/subtle"
+	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,34 +47,31 @@ type Config struct {
 
 // Peers serves this hive's files to others and copies theirs. Its methods are safe for concurrent use.
 type Peers struct {
-	cfg  Config
-	host string // this machine's name
+	cfg     Config
+	host    string // this machine's name
+	tickets tickets
+	client  *http.Client
+	reads   chan struct{} // a slot for each read over the bus
 
 	mu      sync.Mutex
-	tickets map[string]*ticket
-	url     string // where the port is; "" for none
+	port    *net.TCPAddr        // nil: none is open
+	routes  map[string][]*route // by digest: the downloads that look for a way, or have one
+	spoiled map[string]time.Time
 }
-
-type ticket struct {
-	digest string
-	until  time.Time
-}
-
-// maxTickets bounds what is remembered; the one that ends first goes.
-const maxTickets = 4096
 
 // New returns Peers whose port is not open yet.
 func New(cfg Config) *Peers {
 	host, _ := os.Hostname()
-	return &Peers{cfg: cfg, host: host, tickets: map[string]*ticket{}}
+	return &Peers{cfg: cfg, host: host, client: newClient(), reads: make(chan struct{}, maxReads), routes: map[string][]*route{}, spoiled: map[string]time.Time{}}
 }
 
-// Offer answers the queen: is the file here, or on its way? With a ticket, it is remembered.
+// Offer answers the queen: is the file here, or does this hive fetch it from outside? With a ticket, it is
+// remembered.
 func (p *Peers) Offer(_ context.Context, _ *bus.Call, r *messages.OfferRequest) (*messages.OfferReply, error) {
 	out := &messages.OfferReply{Host: p.host}
 	path, partial := p.cfg.Files.Locate(r.Digest)
-	if path == "" && partial != "" {
-		if f, err := openPartial(partial); err == nil {
+	if path == "" && partial != "" && p.fetches(r.Digest) {
+		if f, err := openPartial(partial, r.Digest); err == nil {
 			f.Close()
 			out.Partial = true
 		}
@@ -77,44 +79,35 @@ func (p *Peers) Offer(_ context.Context, _ *bus.Call, r *messages.OfferRequest) 
 	if out.Have = path != ""; !out.Have && !out.Partial {
 		return out, nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out.URL = p.url
+	out.URL = p.url()
 	if r.Ticket != "" {
-		p.admit(r.Ticket, r.Digest, time.Now())
+		p.tickets.admit(r.Ticket, r.Digest, time.Now())
 	}
 	return out, nil
 }
 
-// admit remembers a ticket. The caller holds p.mu.
-func (p *Peers) admit(t, digest string, now time.Time) {
-	oldest := ""
-	for k, v := range p.tickets {
-		if now.After(v.until) {
-			delete(p.tickets, k)
-		} else if oldest == "" || v.until.Before(p.tickets[oldest].until) {
-			oldest = k
-		}
-	}
-	if len(p.tickets) >= maxTickets {
-		delete(p.tickets, oldest)
-	}
-	p.tickets[t] = &ticket{digest, now.Add(messages.TicketLife)}
-}
-
-// opens says whether t opens the file of digest, and lets it live on if so.
-func (p *Peers) opens(t, digest string) bool {
+// fetches says whether a download of that file has its bytes from outside, and they come.
+func (p *Peers) fetches(digest string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	found, now := (*ticket)(nil), time.Now()
-	for k, v := range p.tickets { // all of them, so that the time says nothing
-		if subtle.ConstantTimeCompare([]byte(k), []byte(t)) == 1 {
-			found = v
+	return slices.ContainsFunc(p.routes[digest], (*route).fetches)
+}
+
+// url is where other hives copy from; "" for nowhere, or where nobody knows under which address.
+func (p *Peers) url() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.port == nil {
+		return ""
+	}
+	host := p.port.IP.String()
+	if p.port.IP.IsUnspecified() {
+		if host = ""; p.cfg.Advertise != nil {
+			host = p.cfg.Advertise()
 		}
 	}
-	if found == nil || found.digest != digest || now.After(found.until) {
-		return false
+	if host == "" {
+		return ""
 	}
-	found.until = now.Add(messages.TicketLife)
-	return true
+	return (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, fmt.Sprint(p.port.Port))}).String()
 }

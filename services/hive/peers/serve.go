@@ -4,29 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/messages"
-	"github.com/rbee-project/rbee/services/hive/catalog/download"
+	"golang.org/x/net/netutil"
 )
 
 const (
 	filesPath = "/v1/files/" // and the digest
 	bearer    = "Bearer "
-	// growLimit is how long a download that is handed on may bring nothing; then its reader asks elsewhere.
-	growLimit = 10 * time.Second
-	readWait  = 3 * time.Second // of a read over the bus
+	maxConns  = 512
+	maxReads  = 128              // over the bus, at once
+	readWait  = 3 * time.Second  // of a read over the bus
+	sendLimit = 30 * time.Second // for the other side to take a buffer of bytes
 )
 
 // Run serves files over HTTP until ctx ends. Without Listen it only waits.
 func (p *Peers) Run(ctx context.Context) error {
+	defer p.client.CloseIdleConnections()
 	if p.cfg.Listen == "" {
 		<-ctx.Done()
 		return nil
@@ -38,31 +37,34 @@ func (p *Peers) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	p.mu.Lock()
-	p.url = p.address(ln.Addr().(*net.TCPAddr))
-	p.mu.Unlock()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+filesPath+"{digest}", p.serveFile)
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
+	p.setPort(ln.Addr().(*net.TCPAddr))
+	defer p.setPort(nil)
+	s := p.server(ctx)
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
-	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(netutil.LimitListener(ln, maxConns)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve files to other hives: %w", err)
 	}
 	return nil
 }
 
-func (p *Peers) address(a *net.TCPAddr) string {
-	host := a.IP.String()
-	if a.IP.IsUnspecified() && p.cfg.Advertise != nil {
-		host = p.cfg.Advertise()
-	}
-	return (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, fmt.Sprint(a.Port))}).String()
+// server answers who has a ticket. Who is slow, or says nothing, is cut off.
+func (p *Peers) server(ctx context.Context) *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+filesPath+"{digest}", p.serveFile)
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, WriteTimeout: sendLimit,
+		MaxHeaderBytes: 16 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
+}
+
+func (p *Peers) setPort(a *net.TCPAddr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.port = a
 }
 
 func (p *Peers) serveFile(w http.ResponseWriter, r *http.Request) {
 	digest := r.PathValue("digest")
 	t, ok := strings.CutPrefix(r.Header.Get("Authorization"), bearer)
-	if !ok || !p.opens(t, digest) {
+	if !ok || !p.tickets.opens(t, digest, time.Now()) {
 		http.Error(w, "the queen gives tickets", http.StatusForbidden)
 		return
 	}
@@ -73,13 +75,24 @@ func (p *Peers) serveFile(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.Close()
 	f.ctx = r.Context()
+	// The answer's header goes out before the first byte is there: the other side sees that we live.
+	send := http.NewResponseController(w)
+	f.ready = func() { _ = send.SetWriteDeadline(time.Now().Add(sendLimit)) }
+	f.first = func() { _ = send.Flush() }
 	w.Header().Set("Content-Type", "application/octet-stream")
 	http.ServeContent(w, r, "", time.Time{}, f)
 }
 
-// Read answers another hive over the bus with a piece of a file.
+// Read answers another hive over the bus with a piece of a file: what is there of it, after some seconds also
+// nothing.
 func (p *Peers) Read(ctx context.Context, _ *bus.Call, r *messages.ReadRequest) (*messages.ReadReply, error) {
-	if !p.opens(r.Ticket, r.Digest) {
+	select {
+	case p.reads <- struct{}{}: // what else this hive is asked must not wait for reads
+		defer func() { <-p.reads }()
+	default:
+		return nil, messages.Errorf(messages.CodeBusy, messages.OpRead, "%d reads at once", maxReads)
+	}
+	if !p.tickets.opens(r.Ticket, r.Digest, time.Now()) {
 		return nil, messages.Errorf(messages.CodeDenied, messages.OpRead, "no ticket for that file")
 	}
 	f, err := p.open(r.Digest)
@@ -92,106 +105,19 @@ func (p *Peers) Read(ctx context.Context, _ *bus.Call, r *messages.ReadRequest) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, readWait)
 	defer cancel()
+	out := &messages.ReadReply{SizeBytes: f.size}
 	f.ctx, f.at = ctx, r.From
-	buf := make([]byte, min(max(r.Bytes, 0), messages.MaxPiece, f.size-r.From))
-	n, err := io.ReadFull(f, buf)
-	if err != nil && ctx.Err() == nil && n == 0 {
+	n, err := f.await()
+	n = min(n, max(r.Bytes, 0), messages.MaxPiece)
+	switch {
+	case ctx.Err() != nil, err == nil && n == 0:
+		return out, nil
+	case err != nil:
 		return nil, messages.AsError(err, messages.OpRead)
 	}
-	return &messages.ReadReply{Data: buf[:n], SizeBytes: f.size}, nil
-}
-
-func (p *Peers) open(digest string) (*growing, error) {
-	path, partial := p.cfg.Files.Locate(digest)
-	if path == "" && partial == "" {
-		return nil, messages.Errorf(messages.CodeNotFound, messages.OpRead, "the file is not here")
+	out.Data = make([]byte, n)
+	if _, err := f.readAt(out.Data, r.From); err != nil {
+		return nil, messages.AsError(err, messages.OpRead)
 	}
-	if path == "" {
-		return openPartial(partial)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, messages.Errorf(messages.CodeNotFound, messages.OpRead, "the file is not here: %w", err)
-	}
-	st, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &growing{at: 0, size: st.Size(), whole: f}, nil
-}
-
-func openPartial(dir string) (*growing, error) {
-	p, err := download.OpenPartial(dir)
-	if err != nil {
-		return nil, messages.Errorf(messages.CodeNotFound, messages.OpRead, "the file is not here: %w", err)
-	}
-	if p.SizeBytes() < 0 {
-		p.Close()
-		return nil, messages.Errorf(messages.CodeNotFound, messages.OpRead, "its size is not known yet")
-	}
-	return &growing{size: p.SizeBytes(), part: p}, nil
-}
-
-// growing is a file that may still be on its way: Read waits for the bytes.
-type growing struct {
-	ctx      context.Context
-	at, size int64
-	whole    *os.File
-	part     *download.Partial
-}
-
-// Close ends the reading; the download goes on.
-func (g *growing) Close() error {
-	if g.whole != nil {
-		return g.whole.Close()
-	}
-	return g.part.Close()
-}
-
-// Seek is as [io.Seeker] has it.
-func (g *growing) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += g.at
-	case io.SeekEnd:
-		offset += g.size
-	}
-	if offset < 0 {
-		return 0, errors.New("seek before the start")
-	}
-	g.at = offset
-	return offset, nil
-}
-
-// Read gives what is there from the offset on, at least one byte, and waits for that.
-func (g *growing) Read(b []byte) (int, error) {
-	if g.at >= g.size {
-		return 0, io.EOF
-	}
-	b = b[:min(int64(len(b)), g.size-g.at)]
-	var n int
-	var err error
-	if g.whole != nil {
-		n, err = g.whole.ReadAt(b, g.at)
-	} else if there, werr := g.await(); werr != nil {
-		err = werr
-	} else {
-		n, err = g.part.ReadAt(b[:min(int64(len(b)), there)], g.at)
-	}
-	if g.at += int64(n); n > 0 && errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return n, err
-}
-
-// await returns how many bytes are there from the offset on, [growLimit] at most.
-func (g *growing) await() (int64, error) {
-	ctx, cancel := context.WithTimeout(g.ctx, growLimit)
-	defer cancel()
-	n, err := g.part.Wait(ctx, g.at)
-	if err != nil && g.ctx.Err() == nil {
-		err = messages.Errorf(messages.CodeUnavailable, messages.OpRead, "the download that is handed on does not go on: %w", err)
-	}
-	return n, err
+	return out, nil
 }

@@ -20,6 +20,9 @@ import (
 func (t *transfer) admit(st *stream, b *vendor.Body) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.proven(b); err != nil {
+		return err
+	}
 	if err := t.sameSize(b); err != nil {
 		return err
 	}
@@ -28,6 +31,7 @@ func (t *transfer) admit(st *stream, b *vendor.Body) error {
 	}
 	switch from := st.claim.from; {
 	case b.From == from && from > 0:
+		st.wholes = 0
 		if t.parts == unknown {
 			t.parts = yes
 			t.signal()
@@ -36,13 +40,30 @@ func (t *transfer) admit(st *stream, b *vendor.Body) error {
 	case b.From != 0:
 		return wrongAnswer("it sent bytes from %d on, %d was asked for", b.From, from)
 	case t.parts != no:
-		t.tell.say("the server gives no ranges: one stream")
+		if st.wholes++; t.parts == yes && st.wholes < maxWhole {
+			return &readError{errWhole}
+		}
+		t.note("the server gives no ranges: one stream")
 		t.one(st)
 		if t.only != st {
 			return errOther
 		}
 	}
-	t.wrong = 0
+	return nil
+}
+
+// proven refuses what may be another's answer in the source's place, such as a portal's page: a body that says
+// neither size nor version, of a source that told them before. t.mu is held.
+func (t *transfer) proven(b *vendor.Body) error {
+	switch {
+	case b.SizeBytes >= 0 || b.Version != "":
+	case t.journal.head.version != "":
+		return wrongAnswer("it says neither the size nor the version of the file, as it did before")
+	case t.sized && b.From == 0:
+		return wrongAnswer("it does not say the size of the file, as it did before")
+	default:
+		t.mixed = true
+	}
 	return nil
 }
 
@@ -65,17 +86,23 @@ func (t *transfer) one(st *stream) {
 // sameSize compares the size that the source says with what is known. t.mu is held.
 func (t *transfer) sameSize(b *vendor.Body) error {
 	switch {
-	case b.SizeBytes < 0 || b.SizeBytes == t.seg.size:
+	case b.SizeBytes < 0:
+		return nil
+	case b.SizeBytes == t.seg.size:
+		t.sized = true
 		return nil
 	case b.SizeBytes > maxSize:
 		return wrongAnswer("it says that the file has %d bytes", b.SizeBytes)
 	case t.seg.size >= 0:
 		return t.otherSize(b.SizeBytes)
+	case b.SizeBytes == 0:
+		return errEmpty()
 	case t.seg.done == 0:
 		return &sizeLearnt{b.SizeBytes, shortVersion(b.Version)}
 	case b.SizeBytes < t.seg.done:
 		return &replacedError{fmt.Sprintf("it has %d bytes now, %d are here already", b.SizeBytes, t.seg.done)}
 	}
+	t.sized = true
 	t.setSize(b.SizeBytes)
 	return nil
 }
@@ -97,13 +124,21 @@ func (t *transfer) otherSize(got int64) error {
 		WithHint("the file was replaced at the source, or something between answers in its place; %s", keptText(t.seg.done, t.seg.size))
 }
 
-// sameVersion compares and learns. t.mu is held.
+// sameVersion compares and learns. With a digest, which decides, versions only inform: the machines of one source
+// may name the same file differently. t.mu is held.
 func (t *transfer) sameVersion(v string) error {
 	v = shortVersion(v)
-	if v == "" || t.distrust || v == t.journal.head.version {
+	if v == "" || v == t.journal.head.version {
 		return nil
 	}
 	if known := t.journal.head.version; known != "" {
+		if t.spec.Digest != "" {
+			if !t.differs {
+				t.note("the source names the file differently (%.80q, then %.80q): going on, the digest decides", known, v)
+			}
+			t.differs, t.mixed = true, true
+			return nil
+		}
 		return &replacedError{fmt.Sprintf("its version was %.80q and is %.80q", known, v)}
 	}
 	h := t.journal.head
@@ -123,8 +158,8 @@ func shortVersion(v string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ended judges a clean end of a body at pos.
-func (t *transfer) ended(ctx context.Context, st *stream, pos int64) error {
+// ended judges a clean end, at pos, of a body that brought fresh new bytes.
+func (t *transfer) ended(ctx context.Context, st *stream, b *vendor.Body, pos, fresh int64) error {
 	limit, err := t.limit(ctx, st, pos)
 	if err != nil || pos >= limit {
 		return err
@@ -132,17 +167,43 @@ func (t *transfer) ended(ctx context.Context, st *stream, pos int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.seg.size >= 0 {
+		return t.endedEarly(b, pos, fresh)
+	}
+	whole := b.From == 0 && (st.claim.from > 0 || pos > st.claim.to)
+	switch {
+	case pos == 0:
+		return errEmpty()
+	case whole && !b.Undelimited, t.refused && pos == t.seg.done:
+		return t.endsAt(pos)
+	case whole && fresh == 0 && pos == st.claim.from:
+		return &ownError{messages.Errorf(messages.CodeUnavailable, op, "the source does not say where the file ends: it just closes the connection after %d bytes, which may be a cut", pos).
+			WithHint("take another source, or give the size of the file")}
+	case whole && fresh == 0:
 		return &readError{io.ErrUnexpectedEOF}
 	}
-	if pos == st.claim.to {
-		return nil // all that was asked for
-	}
-	return t.endsAt(pos)
+	return nil // the next request asks for what follows: a refusal shows that this was the end
 }
+
+// endedEarly judges the clean end of a body before the known end of the file. What says nothing of the file it is
+// of may be of another: its bytes are taken back, unless a digest decides and the source never says more.
+func (t *transfer) endedEarly(b *vendor.Body, pos, fresh int64) error {
+	if b.From > 0 || b.SizeBytes >= 0 || b.Version != "" || t.spec.Digest != "" && !t.sized {
+		return &readError{io.ErrUnexpectedEOF}
+	}
+	if fresh == 0 {
+		return wrongAnswer("it ended after %d bytes of %d", pos, t.seg.size)
+	}
+	return &replacedError{fmt.Sprintf("it ended after %d bytes of %d", pos, t.seg.size)}
+}
+
+func errEmpty() error { return wrongAnswer("the file is empty") }
 
 // endsAt ends a file of unknown size. t.mu is held.
 func (t *transfer) endsAt(size int64) error {
-	if size < t.seg.done {
+	switch {
+	case size == 0:
+		return errEmpty()
+	case size < t.seg.done:
 		return &replacedError{fmt.Sprintf("it has %d bytes now, %d are here already", size, t.seg.done)}
 	}
 	t.setSize(size)
@@ -157,11 +218,11 @@ func (t *transfer) rangeEnds(err error, st *stream) error {
 	}
 	text, ok := strings.CutPrefix(e.Header.Get("Content-Range"), "bytes */")
 	size, perr := strconv.ParseInt(text, 10, 64)
-	if !ok || perr != nil || size < 0 || size > maxSize {
-		return err
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !ok || perr != nil || size < 0 || size > maxSize {
+		return t.refusedAt(err, st.claim.from)
+	}
 	switch {
 	case t.seg.size >= 0 && size != t.seg.size:
 		return t.otherSize(size)
@@ -171,4 +232,17 @@ func (t *transfer) rangeEnds(err error, st *stream) error {
 		return wrongAnswer("it refuses bytes from %d on of a file of %d", st.claim.from, size)
 	}
 	return &replacedError{fmt.Sprintf("it has %d bytes now", size)}
+}
+
+// refusedAt judges a refusal of bytes from on that does not say the size. Of a file of unknown size it may be the
+// end: then the byte before is not refused. t.mu is held.
+func (t *transfer) refusedAt(err error, from int64) error {
+	switch {
+	case t.seg.size >= 0 || from == 0:
+		return err
+	case t.refused:
+		return &replacedError{fmt.Sprintf("it has less than %d bytes now", t.seg.done)}
+	}
+	t.refused = true
+	return nil
 }

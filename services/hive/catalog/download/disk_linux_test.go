@@ -61,3 +61,17 @@ func TestFullDisk(t *testing.T) {
 		})
 	}
 }
+
+// That the file cannot be moved to its place is said before the first byte.
+func TestOtherDisk(t *testing.T) {
+	content := bytesOf(1<<20, 41)
+	s := newServer(t, content)
+	spec, _ := s.spec(t)
+	spec.Dir = filepath.Join(smallDisk(t, "8m"), "part")
+	if _, err := get(t, spec); err == nil || !strings.Contains(err.Error(), "different file systems") {
+		t.Error(err)
+	}
+	if sent, n := s.counts(); n != 0 {
+		t.Errorf("%d bytes were sent in %d requests", sent, n)
+	}
+}

@@ -24,7 +24,8 @@ const (
 	digestPrefix   = "sha256:"
 	defaultStreams = 8
 	maxStreams     = 64
-	maxReplaced    = 3 // times that the file may change at its source while it is fetched
+	minRate        = 1024 // with less, one read takes longer than the patience
+	maxReplaced    = 3    // times that the file may change at its source while it is fetched
 )
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
@@ -50,7 +51,8 @@ type Spec struct {
 	// Dir is this download's own folder, made if missing and removed at the end. Equal downloads have the
 	// same. Without a Digest it stays, with a note of the digest for others who wait; see [Discard].
 	Dir string
-	// Final is the path that the verified file gets. If it is "", FinalFor gives it.
+	// Final is the path that the verified file gets, on the same file system as Dir. If it is "", FinalFor
+	// gives it.
 	Final    string
 	FinalFor func(digest string) string
 	// SizeBytes is -1 if not known; else what has another size is refused.
@@ -60,13 +62,13 @@ type Spec struct {
 	Source Source
 	// Streams is how many ranges are fetched at once; 0: 8. At most 64.
 	Streams int
-	// BytesPerSecond limits all streams together; 0: no limit.
+	// BytesPerSecond limits all streams together, to 1024 at least; 0: no limit.
 	BytesPerSecond int64
 	Limits
 	// Reserve is asked before the first byte whether so many bytes may be written; its error ends the
 	// download as it is. For a file of unknown size it is asked for 64 MiB at a time. Nil: no limit.
 	Reserve func(bytes int64) error
-	// Progress is called about five times a second, and once at the end. Nil: not.
+	// Progress is called about five times a second, and once at the end; it must not block. Nil: not.
 	Progress func(Progress)
 	// Say is called with what a person should know, one call at a time. Nil: not.
 	Say func(text string)
@@ -95,6 +97,9 @@ func (s Spec) withDefaults() (Spec, error) {
 		s.Streams = defaultStreams
 	}
 	s.Streams = min(s.Streams, maxStreams)
+	if s.BytesPerSecond > 0 {
+		s.BytesPerSecond = max(s.BytesPerSecond, minRate)
+	}
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
@@ -154,36 +159,23 @@ type getting struct {
 	promised bool   // the spec knew the size
 	version  string // learnt with the size
 	replaced int    // times that the file changed at the source
-	distrust bool   // the source's versions mean nothing
+	sized    bool   // the source told the size
+	differs  bool   // the source's versions do, with a digest
+	mixed    bool   // bytes came of which nothing said that they are of the same file
 	resumed  bool
 	redone   bool // after a wrong digest
 }
 
 func (g *getting) get(ctx context.Context, waited bool) (Result, error) {
 	if r, ok := g.there(waited); ok {
-		if g.spec.Digest != "" { // else others who wait have to find the digest
-			_ = removeDir(g.spec.Dir)
-		}
+		g.clear()
 		return r, nil
 	}
+	if err := g.oneDisk(); err != nil {
+		return Result{}, err
+	}
 	for first := true; ; first = false {
-		t, err := g.open()
-		if err != nil {
-			return Result{}, g.ofDisk(err)
-		}
-		had := t.seg.done
-		if first {
-			g.resumed = had > 0
-		}
-		digest, err := t.run(ctx)
-		size := t.seg.size
-		if err == nil {
-			err = g.verify(digest, had > 0)
-		}
-		if err == nil {
-			err = t.data.Sync()
-		}
-		t.close()
+		digest, size, err := g.attempt(ctx, first)
 		if err == nil {
 			return g.publish(digest, size)
 		}
@@ -193,11 +185,41 @@ func (g *getting) get(ctx context.Context, waited bool) (Result, error) {
 	}
 }
 
-// there finds the file of an earlier Get: one that this Get waited for, or whose digest is known.
+// attempt fetches and verifies the file.
+func (g *getting) attempt(ctx context.Context, first bool) (digest string, size int64, err error) {
+	t, err := g.open()
+	if err != nil {
+		return "", 0, err
+	}
+	defer t.close()
+	had := t.seg.done
+	if first {
+		g.resumed = had > 0
+	}
+	digest, err = t.run(ctx)
+	t.flush()
+	if err == nil {
+		err = g.verify(digest, had > 0 || g.mixed)
+	}
+	if err == nil {
+		if err = t.data.Sync(); err != nil {
+			t.unsynced.Store(true)
+		}
+	}
+	if err != nil {
+		if serr := t.settle(); serr != nil {
+			err = errors.Join(err, serr)
+		}
+	}
+	return digest, t.seg.size, err
+}
+
+// there finds the file of an earlier Get: one that this Get waited for, or that ended in the middle of publishing,
+// or whose digest is known.
 func (g *getting) there(waited bool) (Result, bool) {
 	s := g.spec
 	digest := s.Digest
-	if digest == "" && waited {
+	if digest == "" && !exists(s.Dir, dataName) && (waited || exists(s.Dir, journalName)) {
 		digest = readDone(s.Dir)
 	}
 	if digest == "" {
@@ -220,15 +242,10 @@ func (g *getting) again(err error) error {
 	if e, ok := errors.AsType[*replacedError](err); ok {
 		g.replaced++
 		g.version = ""
-		switch {
-		case g.replaced <= maxReplaced:
-			g.tell.say("the file was replaced at the source (%s): starting over", e.what)
-		case g.spec.Digest != "" && !g.distrust:
-			g.distrust = true
-			g.tell.say("the source names the file differently each time (%s): going on, the digest decides", e.what)
-		default:
+		if g.replaced > maxReplaced {
 			return messages.Errorf(messages.CodeUnavailable, op, "the file changes at the source again and again: %s", e.what).WithHint("try again later")
 		}
+		g.tell.say("the file was replaced at the source (%s): starting over", e.what)
 		if !g.promised {
 			g.spec.SizeBytes = -1
 		}
@@ -240,7 +257,7 @@ func (g *getting) again(err error) error {
 		}
 		if e.resumed && !g.redone {
 			g.redone = true
-			g.tell.say("what was kept from before is damaged: starting over")
+			g.tell.say("what is here of the file is damaged: starting over")
 			return nil
 		}
 		return messages.Errorf(messages.CodeBadModel, op, "the file has the digest %s, not %s", e.got, e.want).

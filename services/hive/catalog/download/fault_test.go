@@ -180,6 +180,7 @@ func TestEnds(t *testing.T) {
 	isCode := func(c messages.Code) func(error) bool {
 		return func(err error) bool { return messages.CodeOf(err) == c }
 	}
+	isRange := func(err error) bool { return errors.Is(err, vendor.ErrRange) }
 	isStatus := func(code int) func(error) bool {
 		return func(err error) bool {
 			e, ok := errors.AsType[*vendor.StatusError](err)
@@ -209,7 +210,7 @@ func TestEnds(t *testing.T) {
 		"stalls for good":       {stall(0, 4, 9999), isCode(messages.CodeUnavailable), []string{"no byte came", "are kept; pull again"}},
 		"length too short":      {length(1000), isCode(messages.CodeBadModel), []string{"1000 bytes, not of 6291533", "are kept"}},
 		"length too long":       {length(7000000), isCode(messages.CodeBadModel), []string{"7000000 bytes, not of 6291533", "are kept"}},
-		"wrong range for good":  {wrongRange(4, 9999), isWrong, []string{"answered a range wrongly", "bytes from 7 on"}},
+		"wrong range for good":  {wrongRange(4, 9999), isRange, []string{"answered a range wrongly", "bytes from 7 on"}},
 		"416 for good":          {status(416, 4, 9999), isStatus(416), nil},
 		"416 with another size": {status(416, 4, 9999, "Content-Range", "bytes */5"), isCode(messages.CodeBadModel), []string{"5 bytes, not of 6291533"}},
 	} {
@@ -324,7 +325,8 @@ func TestReplacedBetween(t *testing.T) {
 	}
 }
 
-// A source that names the file differently each time: an error after some tries, but with a digest, which decides.
+// A source that names the file differently each time: an error after some tries, but with a digest, which decides:
+// nothing is fetched twice, now or by the next Get.
 func TestVersionsChange(t *testing.T) {
 	content := bytesOf(6<<20, 27)
 	for _, digest := range []bool{true, false} {
@@ -337,15 +339,25 @@ func TestVersionsChange(t *testing.T) {
 		}
 		spec, words := s.spec(t)
 		if digest {
-			mustGet(t, spec, content)
+			kept := getUntil(t, spec, s.when(3<<20))
+			before := s.quiet()
+			if r := mustGet(t, spec, content); !r.Resumed || kept.Done == 0 {
+				t.Error("not resumed")
+			}
+			if got := s.quiet() - before; got > int64(len(content))-kept.Done {
+				t.Errorf("%d bytes came, %d were lacking", got, int64(len(content))-kept.Done)
+			}
+			if words.count("replaced") != 0 || words.count("the digest decides") != 2 { // each Get says it once
+				t.Errorf("said %q", words.all())
+			}
 		} else {
 			spec.Digest = ""
 			if _, err := get(t, spec); messages.CodeOf(err) != messages.CodeUnavailable || !strings.Contains(err.Error(), "again and again") {
 				t.Error(err)
 			}
-		}
-		if words.count("replaced at the source") != maxReplaced {
-			t.Errorf("said %q", words.all())
+			if words.count("replaced at the source") != maxReplaced {
+				t.Errorf("said %q", words.all())
+			}
 		}
 	}
 }

@@ -23,7 +23,6 @@ func TestGet(t *testing.T) {
 		noDigest      bool
 	}{
 		"empty":                      {size: 0},
-		"empty, size unknown":        {size: 0, noSize: true},
 		"one byte":                   {size: 1},
 		"one byte, size unknown":     {size: 1, noSize: true},
 		"one segment":                {size: minSegment},
@@ -93,13 +92,16 @@ func TestRanges(t *testing.T) {
 }
 
 func TestCancelAndResume(t *testing.T) {
-	for name, known := range map[string]bool{"size known": true, "size unknown": false} {
+	for name, known := range map[string]bool{"size known": true, "size unknown": false, "digest unknown": true} {
 		t.Run(name, func(t *testing.T) {
 			content := bytesOf(12<<20, 4)
 			s := newServer(t, content)
 			spec, words := s.spec(t)
 			if !known {
 				spec.SizeBytes = -1
+			}
+			if name == "digest unknown" {
+				spec.Digest = ""
 			}
 			kept := getUntil(t, spec, s.when(5<<20))
 			if kept.Done < 1<<20 || kept.Total != int64(len(content)) {

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -107,9 +109,6 @@ func (t *transfer) syncer(ctx context.Context, stop context.CancelCauseFunc) {
 		case <-t.dirty.full:
 		case <-tick.C:
 		case <-ctx.Done():
-			if bootID() == "" { // else what is written counts, for as long as the computer runs
-				_ = t.sync()
-			}
 			return
 		}
 		if err := t.sync(); err != nil {
@@ -119,6 +118,25 @@ func (t *transfer) syncer(ctx context.Context, stop context.CancelCauseFunc) {
 	}
 }
 
+// settle is called when nobody writes any more. It has the journal say what can be believed.
+func (t *transfer) settle() error {
+	if t.boot() == "" { // else what is written counts, for as long as the computer runs
+		_ = t.sync()
+	}
+	if !t.unsynced.Load() {
+		return nil
+	}
+	h := &t.journal.head // the kernel may have dropped what it could not write
+	e, err := readTable(t.journal.f, h, 0, h.segments())
+	if err == nil {
+		err = t.journal.distrust(e, h.boot)
+	}
+	if err != nil {
+		return os.Remove(filepath.Join(t.spec.Dir, journalName))
+	}
+	return nil
+}
+
 // sync notes as synced what was written before it began.
 func (t *transfer) sync() error {
 	at := t.dirty.take()
@@ -126,6 +144,7 @@ func (t *transfer) sync() error {
 		return nil
 	}
 	if err := syncData(t.data); err != nil {
+		t.unsynced.Store(true)
 		return err
 	}
 	for i, w := range at {

@@ -142,7 +142,7 @@ func readTable(r io.ReaderAt, h *header, from, to int) (e entries, err error) {
 		return e, fmt.Errorf("%w: truncated: %w", errJournal, err)
 	}
 	e = entries{make([]int64, to-from), make([]int64, to-from)}
-	room := newSegments(h.size, h.each, nil)
+	room := segments{size: h.size, each: h.each}
 	for k := range e.written {
 		w, ok1 := unseal(from+k, 0, binary.LittleEndian.Uint64(raw[k*entryBytes:]))
 		s, ok2 := unseal(from+k, 1, binary.LittleEndian.Uint64(raw[k*entryBytes+8:]))
@@ -175,14 +175,19 @@ func createJournal(path string, h header) (*journal, error) {
 	if err == nil {
 		err = f.Sync()
 	}
+	if cerr := f.Close(); err == nil { // Windows renames no open file
+		err = cerr
+	}
 	if err == nil {
 		err = os.Rename(path+".new", path)
 	}
 	if err == nil {
 		err = syncDir(filepath.Dir(path))
 	}
+	if err == nil {
+		j.f, err = os.OpenFile(path, os.O_RDWR, 0)
+	}
 	if err != nil {
-		f.Close()
 		return nil, err
 	}
 	return j, nil

@@ -24,6 +24,9 @@ func journalBytes(t testing.TB) (path string, raw []byte) {
 		t.Fatal(err)
 	}
 	defer j.f.Close()
+	if j.f.Name() != path { // it was renamed while it was open, which Windows does not do
+		t.Errorf("the journal is open as %s", j.f.Name())
+	}
 	for _, err := range []error{j.setWritten(1, 300), j.setSynced(1, 100), j.setWritten(5, 7)} {
 		if err != nil {
 			t.Fatal(err)

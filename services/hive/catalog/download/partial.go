@@ -31,11 +31,11 @@ type Partial struct {
 func OpenPartial(dir string) (*Partial, error) {
 	p := &Partial{dir: dir}
 	var err error
-	if p.journal, err = os.Open(filepath.Join(dir, journalName)); err != nil {
+	if p.journal, err = openShared(filepath.Join(dir, journalName)); err != nil {
 		return nil, err
 	}
 	if p.head, _, err = readHeader(p.journal); err == nil {
-		p.data, err = os.Open(filepath.Join(dir, dataName))
+		p.data, err = openShared(filepath.Join(dir, dataName))
 	}
 	if err == nil && !p.current() { // a new journal between the two
 		err = ErrReplaced
@@ -158,7 +158,7 @@ func (p *Partial) current() bool {
 // Peek is how far the download at dir is. Rate and Hashed are not known. The error wraps [fs.ErrNotExist] if
 // there is none.
 func Peek(dir string) (Progress, error) {
-	f, err := os.Open(filepath.Join(dir, journalName))
+	f, err := openShared(filepath.Join(dir, journalName))
 	if err != nil {
 		return Progress{}, err
 	}

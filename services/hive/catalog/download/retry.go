@@ -3,8 +3,8 @@ package download
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
-	"net"
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	maxWrong = 3         // answers in a row that make no sense
-	maxVain  = 20        // tries in a row of one stream whose bytes were all there already, or made no sense
+	maxWrong = 3         // answers in a row of one stream that make no sense
+	maxWhole = 3         // whole files in a row that one stream gets for a range, of a source that gave ranges
+	maxVain  = 20        // tries in a row of one stream that broke off or stalled and brought nothing new
 	maxAsked = time.Hour // that servers may have us wait without a byte
 )
 
@@ -30,51 +31,56 @@ func (e *ownError) Error() string { return e.err.Error() }
 
 // wrongAnswer is an answer that does not fit its request, as [vendor.Open] words it.
 func wrongAnswer(format string, args ...any) error {
-	return messages.Errorf(messages.CodeUnavailable, "fetch", "the source answered a range wrongly: "+format, args...)
+	return messages.Errorf(messages.CodeUnavailable, "fetch", "the source %w", fmt.Errorf("%w: "+format, append([]any{vendor.ErrRange}, args...)...))
 }
 
-// isWrong says whether err is of that kind: the source answered, with success, and it makes no sense.
-func isWrong(err error) bool {
-	e, ok := errors.AsType[*messages.Error](err)
-	if !ok || e.Code != messages.CodeUnavailable || e.Op != "fetch" {
-		return false
-	}
-	_, refused := errors.AsType[*vendor.StatusError](err)
-	_, broken := errors.AsType[net.Error](err)
-	return !broken && !refused
-}
-
-// mayRetry is nil if a stream may try again after err, its fails-th failure in a row, else what ends the
-// download.
-func (t *transfer) mayRetry(err error, fails int) error {
+// mayRetry is nil if st may try again after err, else what ends the download.
+func (t *transfer) mayRetry(st *stream, err error) error {
+	defer t.flush()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = err
 	if own, ok := errors.AsType[*ownError](err); ok {
 		return own.err
 	}
-	switch broken, ok := errors.AsType[*readError](err); {
+	vain := st.vain
+	switch _, broken := errors.AsType[*readError](err); {
 	case errors.Is(err, errStalled):
 		if !t.saidStall {
 			t.saidStall = true
-			t.tell.say("a stream got no byte for %v: asking anew", t.spec.Stall)
+			t.note("a stream got no byte for %v: asking anew", t.spec.Stall)
 		}
-		return nil
-	case isWrong(err):
-		if t.wrong++; t.wrong >= maxWrong {
+	case errors.Is(err, vendor.ErrRange):
+		if st.wrong++; st.wrong >= maxWrong {
 			return err
 		}
-		return nil
-	case ok && messages.CodeOf(err) == messages.CodeInternal: // a foreign reader's; the network is the cause
-		if fails >= maxVain {
-			return t.gaveUp("%d tries in a row brought nothing new: %w", fails, broken.err)
-		}
-		return nil
+	case broken && messages.CodeOf(err) == messages.CodeInternal: // a foreign reader's; the network is the cause
+		vain = st.fails
 	case !vendor.Temporary(err):
 		return err
+	default:
+		t.leaveFor(vendor.Wait(err))
 	}
-	t.leaveFor(vendor.Wait(err))
+	if vain >= maxVain {
+		return t.gaveUp("%d tries in a row brought nothing new: %w", vain, err)
+	}
 	return nil
+}
+
+// note has [transfer.flush] say something. t.mu is held, under which nobody is told anything: who is told may
+// take his time.
+func (t *transfer) note(format string, args ...any) {
+	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+}
+
+func (t *transfer) flush() {
+	t.mu.Lock()
+	notes := t.notes
+	t.notes = nil
+	t.mu.Unlock()
+	for _, text := range notes {
+		t.tell.say("%s", text)
+	}
 }
 
 // leaveFor keeps all streams from asking for d. t.mu is held.
@@ -88,7 +94,7 @@ func (t *transfer) leaveFor(d time.Duration) {
 	}
 	t.askedSum += d
 	t.asked = until
-	t.tell.say("waiting %d s: the server asks for it", (d+time.Second-1)/time.Second)
+	t.note("waiting %d s: the server asks for it", (d+time.Second-1)/time.Second)
 }
 
 // leaveAlone waits as long as the server asked for.

@@ -67,6 +67,33 @@ func syncData(f *os.File) error {
 	}
 }
 
+// sameDisk says whether a file can be moved from one folder to the other, as far as that can be known. Of one that is
+// not there its nearest parent counts.
+func sameDisk(a, b string) bool {
+	da, oka := deviceOf(a)
+	db, okb := deviceOf(b)
+	return !oka || !okb || da == db
+}
+
+func deviceOf(dir string) (uint64, bool) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return 0, false
+	}
+	for {
+		var st unix.Stat_t
+		err := unix.Stat(dir, &st)
+		if err == nil {
+			return uint64(st.Dev), true //nolint:unconvert // it is smaller elsewhere
+		}
+		if up := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && up != dir {
+			dir = up
+			continue
+		}
+		return 0, false
+	}
+}
+
 // syncDir brings the names in dir to the disk.
 func syncDir(dir string) error {
 	d, err := os.Open(filepath.Clean(dir))

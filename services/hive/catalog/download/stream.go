@@ -19,6 +19,7 @@ var (
 	errStalled = errors.New("no byte came")
 	// errOther ends a request because another stream does it all.
 	errOther = errors.New("another stream fetches the file")
+	errWhole = errors.New("the source sent the whole file where a part was asked for")
 )
 
 // stream is one of several that fetch. Its fields belong to its goroutine but for cancel.
@@ -26,7 +27,11 @@ type stream struct {
 	buf    []byte
 	cancel context.CancelCauseFunc // of the request that is under way; under transfer.mu
 	claim  claim
-	fails  int // in a row without a new byte
+	got    int64 // bytes that the last request brought, there already or not
+	fails  int   // in a row without a new byte
+	vain   int   // of them, those that brought bytes
+	wrong  int   // answers in a row that make no sense
+	wholes int   // whole files in a row for a range, of a source that gave ranges
 }
 
 // claim is bytes that a stream fetches with one request.
@@ -50,7 +55,9 @@ func (t *transfer) stream(ctx context.Context) error {
 		fresh, err := t.fetch(ctx, st)
 		t.release(st)
 		if fresh > 0 {
-			st.fails = 0
+			st.fails, st.vain, st.wrong = 0, 0, 0
+		} else if st.got > 0 && err != nil {
+			st.vain++
 		}
 		switch {
 		case err == nil, errors.Is(err, errOther):
@@ -59,7 +66,7 @@ func (t *transfer) stream(ctx context.Context) error {
 			return ctx.Err()
 		}
 		st.fails++
-		if err := t.mayRetry(err, st.fails); err != nil {
+		if err := t.mayRetry(st, err); err != nil {
 			return err
 		}
 		if err := sleep(ctx, t.backoff(st.fails)); err != nil {
@@ -90,6 +97,9 @@ func (t *transfer) next(ctx context.Context, st *stream) (ok bool, err error) {
 		probe := t.parts == unknown && from > 0
 		if probe && t.probing {
 			return false
+		}
+		if t.refused && from > 0 {
+			from-- // the last byte again: it shows that the file has not become shorter
 		}
 		switch {
 		case t.seg.size < 0 && from == 0:
@@ -131,7 +141,7 @@ func (t *transfer) fetch(ctx context.Context, st *stream) (fresh int64, err erro
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t.mu.Lock()
-	st.cancel = cancel
+	st.cancel, st.got = cancel, 0
 	late := t.parts == no && t.only != st
 	t.mu.Unlock()
 	if late {
@@ -151,7 +161,9 @@ func (t *transfer) fetch(ctx context.Context, st *stream) (fresh int64, err erro
 	shut := func() { once.Do(func() { body.Close() }) }
 	defer shut()
 	defer context.AfterFunc(ctx, shut)() // a reader that hangs in Read ends
-	if err := t.admit(st, body); err != nil {
+	err = t.admit(st, body)
+	t.flush()
+	if err != nil {
 		return 0, err
 	}
 	fresh, err = t.copy(ctx, st, body, stall)
@@ -176,6 +188,7 @@ func (t *transfer) copy(ctx context.Context, st *stream, body *vendor.Body, stal
 		stall.Stop()
 		if n > 0 {
 			t.lastByte.Store(int64(time.Since(t.begun)))
+			st.got += int64(n)
 			wrote, err := t.place(st.buf[:n], pos)
 			fresh += wrote
 			if err != nil {
@@ -188,7 +201,7 @@ func (t *transfer) copy(ctx context.Context, st *stream, body *vendor.Body, stal
 		}
 		switch {
 		case errors.Is(rerr, io.EOF):
-			return fresh, t.ended(ctx, st, pos)
+			return fresh, t.ended(ctx, st, body, pos, fresh)
 		case rerr != nil:
 			return fresh, &readError{rerr}
 		}

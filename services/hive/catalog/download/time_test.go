@@ -222,6 +222,7 @@ func TestOneStreamAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var busy atomic.Bool
 		reads, flips := make(chan struct{}), make(chan struct{})
+		times := 0
 		s := timed(t, content, func(ctx context.Context, r vendor.Range) (*vendor.Body, error) {
 			body := func(from int64, r io.ReadCloser) (*vendor.Body, error) {
 				return &vendor.Body{ReadCloser: r, From: from, SizeBytes: int64(len(content))}, nil
@@ -238,12 +239,15 @@ func TestOneStreamAlone(t *testing.T) {
 				return body(r.From, slowToEnd{ctx, &busy, reads})
 			case 2 * minSegment:
 				<-reads
-				close(flips)
+				if times++; times == maxWhole { // it asks again first
+					close(flips)
+				}
 				return body(0, hanging{ctx})
 			}
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
+		s.Streams = 3
 		if _, err := Get(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}

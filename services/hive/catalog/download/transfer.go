@@ -30,6 +30,7 @@ type transfer struct {
 	lastByte atomic.Int64 // when, in ns since begun
 	begun    time.Time
 	hashed   atomic.Int64
+	unsynced atomic.Bool   // a sync failed
 	grew     chan struct{} // the prefix may have grown; one reader
 	dirty    *dirty
 
@@ -44,9 +45,10 @@ type transfer struct {
 	asked     time.Time     // until then the server wants to be left alone
 	askedSum  time.Duration // since the last byte
 	askedAt   int64         // lastByte when askedSum began
-	wrong     int           // answers in a row that make no sense
 	last      error         // why a stream failed last
 	saidStall bool
+	refused   bool     // the source refused what follows what is here, of a file of unknown size
+	notes     []string // to be said
 }
 
 // parts is whether the source gives parts of the file.
@@ -80,7 +82,7 @@ func (g *getting) open() (*transfer, error) {
 
 // reopen continues a journal. Errors are as of [openJournal].
 func (g *getting) reopen() (*transfer, error) {
-	j, e, err := openJournal(filepath.Join(g.spec.Dir, journalName), bootID())
+	j, e, err := openJournal(filepath.Join(g.spec.Dir, journalName), g.boot())
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +107,15 @@ func (g *getting) reopen() (*transfer, error) {
 	return t, nil
 }
 
+// boot is in which run of the computer what was not synced counts, if it is this one; "": in none. Without a digest
+// nobody would notice that a disk was pulled out, or lost what it could not write.
+func (g *getting) boot() string {
+	if g.spec.Digest == "" {
+		return ""
+	}
+	return bootID()
+}
+
 // lastHad is the offset behind the last byte that is said to be there.
 func (t *transfer) lastHad() int64 {
 	for i := len(t.seg.written) - 1; i >= 0; i-- {
@@ -124,7 +135,7 @@ func (g *getting) create() (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := header{size: g.spec.SizeBytes, each: segmentSize(g.spec.SizeBytes), digest: g.spec.rawDigest(), version: g.version, boot: bootID()}
+	h := header{size: g.spec.SizeBytes, each: segmentSize(g.spec.SizeBytes), digest: g.spec.rawDigest(), version: g.version, boot: g.boot()}
 	j, err := createJournal(filepath.Join(g.spec.Dir, journalName), h)
 	if err != nil {
 		data.Close()

@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rbee-project/rbee/messages"
@@ -66,6 +68,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 func SameHost(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
 }
+
+// ErrRange is wrapped by errors of [Open] about an answer with success that does not fit the range asked for.
+var ErrRange = errors.New("answered a range wrongly")
 
 // StatusError is an answer that is no success.
 type StatusError struct {
@@ -131,7 +136,8 @@ func Open(client *http.Client, req *http.Request, r Range) (*Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Body{ReadCloser: resp.Body, SizeBytes: resp.ContentLength, Version: version(resp.Header)}
+	b := &Body{ReadCloser: resp.Body, SizeBytes: resp.ContentLength, Version: version(resp.Header),
+		Undelimited: resp.ContentLength < 0 && len(resp.TransferEncoding) == 0}
 	if resp.StatusCode == http.StatusPartialContent {
 		from, to, size, err := parseContentRange(resp.Header.Get("Content-Range"))
 		switch {
@@ -143,11 +149,28 @@ func Open(client *http.Client, req *http.Request, r Range) (*Body, error) {
 		}
 		if err != nil {
 			resp.Body.Close()
-			return nil, messages.Errorf(messages.CodeUnavailable, "fetch", "%s answered a range wrongly: %w", resp.Request.URL.Host, err)
+			return nil, messages.Errorf(messages.CodeUnavailable, "fetch", "%s %w", resp.Request.URL.Host, fmt.Errorf("%w: %w", ErrRange, err))
 		}
-		b.From, b.SizeBytes = from, size
+		b.From, b.SizeBytes, b.Undelimited = from, size, false
+		if resp.ContentLength < 0 { // else net/http counts
+			b.ReadCloser = &counted{resp.Body, to - from}
+		}
 	}
 	return b, nil
+}
+
+// counted is a body that has to have left bytes more.
+type counted struct {
+	io.ReadCloser
+	left int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if c.left -= int64(n); errors.Is(err, io.EOF) && c.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // version is a strong ETag, else the date of the last change.
@@ -178,8 +201,12 @@ func parseContentRange(s string) (from, to, size int64, err error) {
 	return from, to, size, nil
 }
 
+var connectionErrors = []syscall.Errno{syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.EPIPE,
+	syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ETIMEDOUT}
+
 // Temporary says whether the same request may succeed later: the network failed, the server is busy or
-// broken. What a person has to mend is not: a wrong name, a missing licence. Nor is a context that ended.
+// broken. What a person has to mend is not: a wrong name, a missing licence, a full disk. Nor is a context that
+// ended.
 func Temporary(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
@@ -194,8 +221,9 @@ func Temporary(err error) bool {
 		}
 		return e.Status >= 500
 	}
-	if _, ok := errors.AsType[net.Error](err); ok { // also url.Error, OpError, DNSError
-		return true
+	if e, ok := errors.AsType[net.Error](err); ok { // also url.Error, OpError, DNSError
+		number, plain := e.(syscall.Errno) // a number that nothing of the network wraps may be the disk's
+		return !plain || slices.Contains(connectionErrors, number)
 	}
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }

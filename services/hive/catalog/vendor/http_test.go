@@ -3,10 +3,14 @@ package vendor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,8 +71,60 @@ func TestOpen(t *testing.T) {
 		"garbage":      {"Content-Range": "bytes -1-4/10"},
 		"huge":         {"Content-Range": "bytes 2-9999999999999999999/10"},
 	} {
-		if _, err := get(t, Range{2, 5}, answering(206, header, "cde")); messages.CodeOf(err) != messages.CodeUnavailable || !Temporary(err) {
+		if _, err := get(t, Range{2, 5}, answering(206, header, "cde")); messages.CodeOf(err) != messages.CodeUnavailable || !Temporary(err) || !errors.Is(err, ErrRange) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What comes without a length is counted where a range says how much it is, and else said to end as it may.
+func TestOpenWithoutLength(t *testing.T) {
+	raw := func(head, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			c, out, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			_, _ = out.WriteString("HTTP/1.1 " + head + "\r\nConnection: close\r\n\r\n" + body)
+			_ = out.Flush()
+		}
+	}
+	for name, tc := range map[string]struct {
+		handler     http.HandlerFunc
+		undelimited bool
+		err         error
+	}{
+		"closed":             {raw("200 OK", "cde"), true, nil},
+		"length":             {raw("200 OK\r\nContent-Length: 3", "cde"), false, nil},
+		"chunked":            {raw("200 OK\r\nTransfer-Encoding: chunked", "3\r\ncde\r\n0\r\n\r\n"), false, nil},
+		"part":               {raw("206 Partial\r\nContent-Range: bytes 2-4/*", "cde"), false, nil},
+		"part, cut":          {raw("206 Partial\r\nContent-Range: bytes 2-4/*", "cd"), false, io.ErrUnexpectedEOF},
+		"part, cut, chunked": {raw("206 Partial\r\nContent-Range: bytes 2-4/*\r\nTransfer-Encoding: chunked", "2\r\ncd\r\n0\r\n\r\n"), false, io.ErrUnexpectedEOF},
+	} {
+		b, err := get(t, Range{2, 5}, tc.handler)
+		if err != nil || b.Undelimited != tc.undelimited {
+			t.Errorf("%s: %+v, %v", name, b, err)
+			continue
+		}
+		if _, err := io.ReadAll(b); !errors.Is(err, tc.err) {
+			t.Errorf("%s: read: %v", name, err)
+		}
+	}
+}
+
+// A plain number of the system is the network's or the disk's.
+func TestTemporaryNumbers(t *testing.T) {
+	for n, want := range map[syscall.Errno]bool{
+		syscall.ENOSPC: false, syscall.EIO: false, syscall.EROFS: false, syscall.EMFILE: false, syscall.EINTR: false,
+		syscall.ECONNRESET: true, syscall.ECONNREFUSED: true, syscall.EPIPE: true, syscall.ENETUNREACH: true, syscall.EHOSTUNREACH: true, syscall.ETIMEDOUT: true,
+	} {
+		if got := Temporary(fmt.Errorf("write: %w", &os.PathError{Op: "write", Path: "x", Err: n})); got != want {
+			t.Errorf("%v: %v", n, got)
+		}
+		if !Temporary(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", n)}) {
+			t.Errorf("%v of a connection is not temporary", n)
 		}
 	}
 }

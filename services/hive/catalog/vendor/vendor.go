@@ -106,4 +106,6 @@ type Body struct {
 	SizeBytes int64
 	// Version changes when the file does, such as a strong ETag; "" if the source does not say.
 	Version string
+	// Undelimited is that only the end of the connection ends the reader: it may be a cut (RFC 9112, 6.3).
+	Undelimited bool
 }

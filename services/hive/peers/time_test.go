@@ -1,0 +1,410 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/download"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
+)
+
+// fakeBus stands for the bus where time is not real, which sockets do not know.
+type fakeBus struct {
+	locate func(r *messages.LocateRequest) (*messages.LocateReply, error)
+	read   func(hive string, r *messages.ReadRequest) (*messages.ReadReply, error)
+	began  time.Time
+	mu     sync.Mutex
+	asked  []string // "0 ask", "20 done", with the second
+}
+
+func (b *fakeBus) Request(ctx context.Context, subject string, req, reply any) error {
+	var answer any
+	var err error
+	switch r := req.(type) {
+	case *messages.LocateRequest:
+		b.note(r)
+		if r.Done {
+			return nil
+		}
+		answer, err = b.locate(r)
+	case *messages.ReadRequest:
+		answer, err = b.read(messages.SubjectToken(subject, 2), r)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		<-ctx.Done()
+		return messages.Errorf(messages.CodeTimeout, "request", "no answer")
+	}
+	if err != nil {
+		return err
+	}
+	return messages.Decode(messages.MustEncode(answer), reply)
+}
+
+func (b *fakeBus) note(r *messages.LocateRequest) {
+	what := "ask"
+	if r.Fetching {
+		what = "fetching"
+	} else if r.Done {
+		what = "done"
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked = append(b.asked, fmt.Sprintf("%d %s", int(time.Since(b.began).Seconds()), what))
+}
+
+func (b *fakeBus) heard(what string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Contains(b.asked, what)
+}
+
+// count is how often it was asked so.
+func (b *fakeBus) count(what string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.asked {
+		if strings.HasSuffix(a, " "+what) {
+			n++
+		}
+	}
+	return n
+}
+
+// bubble is a hive whose time is not real, and one file.
+type bubble struct {
+	*Peers
+	disk
+	bus     *fakeBus
+	content []byte
+	digest  string
+	// silent says whether the source gives nothing now.
+	silent func() bool
+	mu     sync.Mutex
+	opened []time.Duration // when the source was asked
+	said   []string
+}
+
+func newBubble(t *testing.T) *bubble {
+	t.Helper()
+	b := &bubble{disk: disk(t.TempDir()), bus: &fakeBus{began: time.Now()}, silent: func() bool { return false }}
+	b.content, b.digest = file(3<<20, 1)
+	b.Peers = New(Config{Hive: "me", Caller: "hive-me", Bus: b.bus, Files: b.disk, Log: discard})
+	return b
+}
+
+func (b *bubble) age() time.Duration { return time.Since(b.bus.began) }
+
+// source gives 64 KiB a second a stream.
+func (b *bubble) source(ctx context.Context, r vendor.Range) (*vendor.Body, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opened = append(b.opened, b.age())
+	to := r.To
+	if to < 0 {
+		to = int64(len(b.content))
+	}
+	return &vendor.Body{ReadCloser: &trickle{ctx, b, b.content[r.From:to]}, From: r.From, SizeBytes: int64(len(b.content))}, nil
+}
+
+type trickle struct {
+	ctx  context.Context
+	b    *bubble
+	rest []byte
+}
+
+func (s *trickle) Close() error { return nil }
+
+func (s *trickle) Read(p []byte) (int, error) {
+	for {
+		select {
+		case <-time.After(time.Second):
+		case <-s.ctx.Done():
+			return 0, s.ctx.Err()
+		}
+		if !s.b.silent() {
+			break
+		}
+	}
+	if len(s.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), 64<<10)], s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+// reads answers a read as a hive that has the file.
+func (b *bubble) reads(_ string, r *messages.ReadRequest) (*messages.ReadReply, error) {
+	return &messages.ReadReply{Data: b.content[r.From : r.From+r.Bytes], SizeBytes: int64(len(b.content))}, nil
+}
+
+// pull downloads the file and says how long it took.
+func (b *bubble) pull(ctx context.Context) (time.Duration, error) {
+	began := time.Now()
+	var mu sync.Mutex
+	err := get(ctx, b.Peers, b.disk, b.digest, int64(len(b.content)), b.source, func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		b.said = append(b.said, s)
+	})
+	return time.Since(began), err
+}
+
+var (
+	outsideReply = &messages.LocateReply{Outside: true}
+	waitReply    = &messages.LocateReply{Wait: true, Hive: "other"}
+	otherReply   = &messages.LocateReply{Hive: "other", Ticket: "t"}
+)
+
+func inBubble(t *testing.T, fn func(t *testing.T, b *bubble)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { fn(t, newBubble(t)) })
+}
+
+// While a file comes from outside the claim is renewed, and the queen hears of the end.
+func TestClaimIsRenewed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.locate = func(*messages.LocateRequest) (*messages.LocateReply, error) { return outsideReply, nil }
+		took, err := b.pull(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, want := b.bus.count("fetching"), int(took/messages.LocateEvery); n < want-1 || n > want || want < 5 {
+			t.Errorf("renewed %d times in %v", n, took)
+		}
+		if b.bus.count("ask") != 1 || b.bus.count("done") != 1 {
+			t.Errorf("asked %v", b.bus.asked)
+		}
+		b.has(t, b.digest, b.content)
+	})
+}
+
+// Nobody waits for ever, whatever the queen says.
+func TestWaitEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		locate   func(*messages.LocateRequest) (*messages.LocateReply, error)
+		min, max time.Duration // until the source is asked
+	}{
+		"wait, always": {func(*messages.LocateRequest) (*messages.LocateReply, error) { return waitReply, nil }, aloneAfter, aloneAfter + time.Second},
+		"nobody answers": {func(*messages.LocateRequest) (*messages.LocateReply, error) {
+			return nil, messages.Errorf(messages.CodeUnavailable, "request", "nobody answers")
+		}, queenLimit, queenLimit + time.Second},
+		"no answer": {func(*messages.LocateRequest) (*messages.LocateReply, error) { return nil, context.DeadlineExceeded }, queenLimit, queenLimit + askLimit},
+		"denied": {func(*messages.LocateRequest) (*messages.LocateReply, error) {
+			return nil, messages.Errorf(messages.CodeDenied, "request", "no")
+		}, 0, time.Second},
+		"neither":                    {func(*messages.LocateRequest) (*messages.LocateReply, error) { return &messages.LocateReply{}, nil }, 0, time.Second},
+		"a hive that brings nothing": {func(*messages.LocateRequest) (*messages.LocateReply, error) { return otherReply, nil }, aloneAfter / 2, aloneAfter + 20*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.bus.locate = tc.locate
+				b.bus.read = func(string, *messages.ReadRequest) (*messages.ReadReply, error) {
+					return &messages.ReadReply{SizeBytes: int64(len(b.content))}, nil
+				}
+				if _, err := b.pull(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if at := b.opened[0]; at < tc.min || at > tc.max {
+					t.Errorf("the source is asked after %v", at)
+				}
+				b.has(t, b.digest, b.content)
+			})
+		})
+	}
+}
+
+// A wait for a hive that does go on in the end is no reason to go outside.
+func TestWaitIsHeeded(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.read = b.reads
+		b.bus.locate = func(*messages.LocateRequest) (*messages.LocateReply, error) {
+			if b.age() < 50*time.Second {
+				return waitReply, nil
+			}
+			return otherReply, nil
+		}
+		if _, err := b.pull(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.opened) > 0 {
+			t.Errorf("the source is asked after %v", b.opened)
+		}
+		b.has(t, b.digest, b.content)
+	})
+}
+
+// A queen that is away for a moment, because she is started again, is waited for.
+func TestQueenIsAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.read = b.reads
+		b.bus.locate = func(*messages.LocateRequest) (*messages.LocateReply, error) {
+			if b.age() < 8*time.Second {
+				return nil, messages.Errorf(messages.CodeUnavailable, "request", "nobody answers")
+			}
+			return otherReply, nil
+		}
+		if _, err := b.pull(t.Context()); err != nil || len(b.opened) > 0 {
+			t.Errorf("%v; the source is asked after %v", err, b.opened)
+		}
+	})
+}
+
+// Who went outside because no queen answered is found by the others when she is back, or copies from one.
+func TestQueenComesBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.read = b.reads
+		b.bus.locate = func(r *messages.LocateRequest) (*messages.LocateReply, error) {
+			switch {
+			case b.age() < 15*time.Second:
+				return nil, messages.Errorf(messages.CodeUnavailable, "request", "nobody answers")
+			case !r.Fetching:
+				t.Error("it does not say that it fetches")
+			}
+			return otherReply, nil
+		}
+		took, err := b.pull(t.Context())
+		if err != nil || took > 20*time.Second || len(b.opened) == 0 {
+			t.Errorf("%v, after %v; the source is asked after %v", err, took, b.opened)
+		}
+		b.has(t, b.digest, b.content)
+	})
+}
+
+// Whose source brings nothing frees the others from waiting, is offered no more, and copies when another gets it.
+func TestSourceStandsStill(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.read = b.reads
+		b.silent = func() bool { return b.age() > 3*time.Second }
+		var freed atomic.Int64
+		b.bus.locate = func(r *messages.LocateRequest) (*messages.LocateReply, error) {
+			if b.age() < 40*time.Second {
+				return outsideReply, nil
+			}
+			return otherReply, nil
+		}
+		go func() {
+			for ; freed.Load() == 0 && t.Context().Err() == nil; time.Sleep(100 * time.Millisecond) { // of the bubble
+				if b.age() > 4*time.Second && !b.fetches(b.digest) {
+					freed.Store(int64(b.age()))
+				}
+			}
+		}()
+		took, err := b.pull(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := time.Duration(freed.Load()); at < idleAfter || at > idleAfter+6*time.Second || !b.bus.heard("24 done") {
+			t.Errorf("freed after %v: %v", at, b.bus.asked)
+		}
+		if took > time.Minute {
+			t.Errorf("it took %v", took)
+		}
+		b.has(t, b.digest, b.content)
+	})
+}
+
+// When all bytes are there and the disk is slow to take them, that is no standstill.
+func TestAllThere(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.locate = func(*messages.LocateRequest) (*messages.LocateReply, error) { return outsideReply, nil }
+		if _, err := b.pull(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r := &route{p: b.Peers, f: wanted(b.digest, len(b.content)), life: t.Context()}
+		r.takeOutside()
+		r.progress.Store(1)
+		before := b.bus.count("done")
+		r.renewOnce()
+		if !r.fetches() || b.bus.count("done") > before {
+			t.Error("a file that is there counts as standing still")
+		}
+		if _, err := download.Discard(b.partial(b.digest)); err != nil {
+			t.Fatal(err)
+		}
+		_ = b.remove()
+		r.renewOnce()
+		if r.fetches() || b.bus.count("done") != before+1 {
+			t.Error("a file that is not there does not count as standing still")
+		}
+	})
+}
+
+// A hive that cannot be reached is left for the source, and stays left, though the queen names it again.
+func TestUnreachableHive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.read = func(string, *messages.ReadRequest) (*messages.ReadReply, error) {
+			return nil, messages.Errorf(messages.CodeUnavailable, "request", "nobody answers")
+		}
+		b.bus.locate = func(r *messages.LocateRequest) (*messages.LocateReply, error) {
+			if r.Bad != "" {
+				return waitReply, nil
+			}
+			return otherReply, nil
+		}
+		took, err := b.pull(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := b.opened[0]; at > aloneAfter+10*time.Second || took > at+30*time.Second {
+			t.Errorf("the source is asked after %v, and it took %v", at, took)
+		}
+		b.has(t, b.digest, b.content)
+	})
+}
+
+// A copy that falls silent is left.
+func TestCopyFallsSilent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.read = func(hive string, r *messages.ReadRequest) (*messages.ReadReply, error) {
+			if hive == "other" && r.From > 0 {
+				return nil, context.DeadlineExceeded
+			}
+			return b.reads(hive, r)
+		}
+		b.bus.locate = func(r *messages.LocateRequest) (*messages.LocateReply, error) {
+			if r.Bad == "other" {
+				return &messages.LocateReply{Hive: "third", Ticket: "t"}, nil
+			}
+			return otherReply, nil
+		}
+		took, err := b.pull(t.Context())
+		if err != nil || took > silentFor+10*time.Second || len(b.opened) > 0 {
+			t.Errorf("%v after %v; the source is asked after %v", err, took, b.opened)
+		}
+		b.has(t, b.digest, b.content)
+	})
+}
+
+// A hive that is busy is asked again, with pauses.
+func TestBusyHive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var asked atomic.Int64
+		b.bus.read = func(hive string, r *messages.ReadRequest) (*messages.ReadReply, error) {
+			if asked.Add(1); r.From > 0 && b.age() < 5*time.Second {
+				return nil, messages.Errorf(messages.CodeBusy, "read", "busy")
+			}
+			return b.reads(hive, &messages.ReadRequest{From: r.From, Bytes: min(r.Bytes, 100_000)})
+		}
+		b.bus.locate = func(r *messages.LocateRequest) (*messages.LocateReply, error) {
+			if r.Bad != "" {
+				t.Error("it is called bad")
+			}
+			return otherReply, nil
+		}
+		if _, err := b.pull(t.Context()); err != nil || len(b.opened) > 0 || asked.Load() > 500 {
+			t.Errorf("%v after %d questions; the source is asked after %v", err, asked.Load(), b.opened)
+		}
+		b.has(t, b.digest, b.content)
+	})
+}
