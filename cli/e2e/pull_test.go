@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -241,6 +242,11 @@ func TestPlanAndQuota(t *testing.T) {
 
 // Without a route everything that is here works at once, and what is not is refused at once.
 func TestNoRoute(t *testing.T) {
+	for _, tool := range []string{"unshare", "ip"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%v: apt-get install util-linux iproute2", err)
+		}
+	}
 	hub(t)
 	dir := t.TempDir()
 	rbee(t, dir, "", "model", "pull", "hf:"+hubRepo).says(t, 0)
