@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rbee-project/rbee/gguf/bees"
+	"github.com/rbee-project/rbee/messages"
 )
 
 func TestWrongModelsAreSaid(t *testing.T) {
@@ -29,6 +31,10 @@ func TestWrongModelsAreSaid(t *testing.T) {
 		}
 		return p
 	}
+	var long bytes.Buffer // a model that was trained for a context that no machine here has the memory for
+	if err := bees.WriteChanged(&long, bees.Random, "llama.context_length", uint32(messages.MaxContext)); err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		args []string
 		want []string // in stderr
@@ -38,7 +44,7 @@ func TestWrongModelsAreSaid(t *testing.T) {
 		"truncated":          {[]string{write("short.gguf", data[:len(data)/2])}, []string{"short.gguf"}},
 		"a folder":           {[]string{filepath.Join(dir)}, []string{dir}},
 		"unknown builtin":    {[]string{"builtin:bee-none"}, []string{"bee-none"}},
-		"larger than memory": {[]string{"builtin:bee-random", "--ctx", "1048576", "--slots", "64"}, []string{"free", "--force"}},
+		"larger than memory": {[]string{write("long.gguf", long.Bytes()), "--ctx", "1048576", "--slots", "64"}, []string{"free", "--force"}},
 		"no such hive":       {[]string{"builtin:bee-tiny", "--hive", "nowhere"}, []string{"nowhere", "rbee hive list"}},
 		"no such device":     {[]string{"builtin:bee-tiny", "--device", "CUDA7"}, []string{"CUDA7"}},
 		"bad id":             {[]string{"builtin:bee-tiny", "--id", "a.b"}, []string{"a.b"}},

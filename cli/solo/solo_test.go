@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/cli/solo"
 	"github.com/rbee-project/rbee/messages"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { bustest.VerifyNoLeaks(m) }
 
 func config(dir string, roles ...string) solo.Config {
 	return solo.Config{DataDir: dir, HTTP: solo.FreeAddr, NATS: solo.FreeAddr, Roles: roles, Version: "dev", Log: slog.New(slog.DiscardHandler)}
