@@ -248,6 +248,9 @@ func TestBadHive(t *testing.T) {
 	h2.wants(t, w, func(r *messages.LocateRequest) { r.Digest, r.Bad = bDigest, "h1" }, "wait h1")
 	h1.offers(messages.OfferReply{})
 	h2.wants(t, w, nil, "outside")
+	h2.offers(messages.OfferReply{Partial: true})
+	h3.wants(t, w, bad("h2"), "wait h2") // it fetches, and is no better for that
+	h3.wants(t, w, nil, "h2", h2)
 }
 
 // A mute hive does not keep others from fetching. One that has the file and takes no ticket in time is passed over
@@ -288,6 +291,9 @@ func TestLongAddress(t *testing.T) {
 	h1, h2 := w.offerer(t, "h1"), w.offerer(t, "h2")
 	h1.offers(messages.OfferReply{Have: true, URL: "http://10.0.0.1:7" + strings.Repeat("/", 900_000), Host: strings.Repeat("m", 100_000)})
 	h2.wants(t, w, nil, "h1", h1)
+	if r, err := w.q.ticket(deadline(t), aDigest, "h1"); err != nil || r.URL != "" || r.Host != "" {
+		t.Errorf("%d and %d bytes are passed on, %v", len(r.URL), len(r.Host), err)
+	}
 }
 
 // A queen that was started again hears of her hives one after another. Until those that she knew have beaten, or

@@ -29,14 +29,6 @@ func TestOneCopyFromOutside(t *testing.T) {
 			for _, h := range []*hive{h1, h2, h3} {
 				h.arrives(t, digest, 2<<20)
 			}
-			p, err := download.OpenPartial(h2.partial(digest))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if v := p.Version(); v != "" {
-				t.Errorf("a copy took over the version %q", v)
-			}
-			p.Close()
 			for _, copier := range []string{"h2", "h3"} {
 				if o, err := q.offer(copier, digest, "t"); err != nil || o.Have || o.Partial {
 					t.Errorf("%s, which copies, offers %+v, %v", copier, o, err)
@@ -128,6 +120,61 @@ func TestTwoDownloadsOfOneHive(t *testing.T) {
 		t.Errorf("the queen heard of the end %d times", n)
 	}
 	h1.has(t, digest, content)
+}
+
+// What one download owes the queen another of that file pays, though it never asked.
+func TestEndIsOwed(t *testing.T) {
+	s := bustest.Start(t)
+	content, digest := file(1<<20, 3)
+	o := newOutside(t, content, 1<<20)
+	q := newQueen(t, s)
+	q.firstFetches("h1")
+	h1 := newHive(t, s, "h1", nil)
+	from, first := h1.Around(deadline(t), wanted(digest, len(content)), o.source("h1"))
+	_, second := h1.Around(deadline(t), wanted(digest, len(content)), o.source("h1"))
+	b, err := from(deadline(t), vendor.Whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	first()
+	if n := q.count("h1 done"); n != 0 {
+		t.Error("the queen heard of an end")
+	}
+	second()
+	if n := q.count("h1 done"); n != 1 {
+		t.Errorf("the queen heard of the end %d times", n)
+	}
+}
+
+// What another hive calls its version of the file does not count: the digest does.
+func TestVersionStaysThere(t *testing.T) {
+	s := bustest.Start(t)
+	content, digest := file(3<<20, 7)
+	port := newOutside(t, content, 1<<20) // it says a version
+	q := newQueen(t, s)
+	h := newHive(t, s, "h1", nil)
+	q.does(func(string, *messages.LocateRequest) (*messages.LocateReply, error) {
+		return &messages.LocateReply{Hive: "h2", Ticket: "t", URL: port.URL, Host: h.host}, nil
+	})
+	end := h.pull(deadline(t), port, digest, nil)
+	h.arrives(t, digest, 1<<20)
+	p, err := download.OpenPartial(h.partial(digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := p.Version(); v != "" {
+		t.Errorf("a copy took over the version %q", v)
+	}
+	p.Close()
+	close(port.released)
+	if got := recv(t, "the end", end); got.err != nil {
+		t.Error(got.err)
+	}
+	if port.by("h1") > 0 {
+		t.Error("the source was asked")
+	}
+	h.has(t, digest, content)
 }
 
 func (p *Peers) count(digest string) int {

@@ -16,6 +16,7 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/download"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
@@ -93,14 +94,15 @@ func FuzzReachable(f *testing.F) {
 func TestStrangePort(t *testing.T) {
 	content, digest := file(3<<20, 1)
 	size := int64(len(content))
+	if New(Config{}).client.Transport.(*http.Transport).Proxy != nil { // which loopback addresses never use
+		t.Error("a proxy would be asked")
+	}
 	var elsewhere atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		elsewhere.Add(1)
 		_, _ = w.Write(content)
 	}))
 	defer other.Close()
-	t.Setenv("HTTP_PROXY", other.URL)
-	t.Setenv("http_proxy", other.URL)
 	for name, answer := range map[string]http.HandlerFunc{
 		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) },
 		"not found": func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) },
@@ -262,6 +264,34 @@ func TestDamagedCopy(t *testing.T) {
 	h2.has(t, digest, content)
 	if n := o.by("h2"); n != int64(len(content)) {
 		t.Errorf("%d bytes came from outside", n)
+	}
+}
+
+// A download that fails and can be gone on with is not taken for a damaged one.
+func TestFailedIsNotSpoiled(t *testing.T) {
+	s := bustest.Start(t)
+	content, digest := file(3<<20, 1)
+	o := newOutside(t, content, 0)
+	o.refuse = http.StatusNotFound
+	evil(t, s, func(r *messages.ReadRequest) (*messages.ReadReply, error) {
+		if r.From%(1<<20) > 0 {
+			return nil, messages.Errorf(messages.CodeUnavailable, "read", "no")
+		}
+		return &messages.ReadReply{Data: content[r.From : r.From+100], SizeBytes: int64(len(content))}, nil
+	})
+	q := newQueen(t, s)
+	q.does(func(_ string, r *messages.LocateRequest) (*messages.LocateReply, error) {
+		if r.Bad == "evil" {
+			return &messages.LocateReply{Outside: true}, nil
+		}
+		return &messages.LocateReply{Hive: "evil", Ticket: "t"}, nil
+	})
+	h := newHive(t, s, "h1", nil)
+	if got := recv(t, "the end", h.pull(deadline(t), o, digest, nil)); got.err == nil {
+		t.Error("it succeeded")
+	}
+	if p, err := download.Peek(h.partial(digest)); err != nil || p.Done == 0 || h.isSpoiled(digest) {
+		t.Errorf("%d bytes are kept, %v; spoiled: %v", p.Done, err, h.isSpoiled(digest))
 	}
 }
 

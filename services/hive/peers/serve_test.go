@@ -171,6 +171,18 @@ func TestSlowClients(t *testing.T) {
 			}
 		})
 	})
+	t.Run("takes no refusal", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := connect(t, New(Config{Files: disk(t.TempDir())}))
+			if _, err := io.WriteString(c, request); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour) // of the bubble
+			if n, _ := io.Copy(io.Discard, c); n > 0 {
+				t.Errorf("after an hour still %d bytes", n)
+			}
+		})
+	})
 	t.Run("takes no bytes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := disk(t.TempDir())

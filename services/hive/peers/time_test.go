@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -406,5 +407,54 @@ func TestBusyHive(t *testing.T) {
 			t.Errorf("%v after %d questions; the source is asked after %v", err, asked.Load(), b.opened)
 		}
 		b.has(t, b.digest, b.content)
+	})
+}
+
+// sayings are a hive's answers over HTTP.
+type sayings func(*http.Request) (*http.Response, error)
+
+func (s sayings) RoundTrip(r *http.Request) (*http.Response, error) { return s(r) }
+
+// A copy over HTTP that falls silent is left before the download itself loses patience.
+func TestPortFallsSilent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.client.Transport = sayings(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, ContentLength: int64(len(b.content)), Header: http.Header{}, Request: r,
+				Body: &trickle{r.Context(), &bubble{silent: func() bool { return true }}, nil}}, nil
+		})
+		r := &route{p: b.Peers, f: wanted(b.digest, len(b.content)), life: t.Context()}
+		r.take(&way{hive: "other", url: "http://10.0.0.1:1", ticket: "t"}, "")
+		body, err := r.copyFrom(t.Context(), r.current(), vendor.Whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		_, err = body.Read(make([]byte, 10))
+		if messages.CodeOf(err) != messages.CodeUnavailable || r.current() != nil || b.age() > silentFor+time.Second {
+			t.Errorf("%v after %v", err, b.age())
+		}
+	})
+}
+
+// A size that is none, or changes, ends a copy over the bus.
+func TestSizeOverTheBus(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		sizes := []int64{-5}
+		b.bus.read = func(string, *messages.ReadRequest) (*messages.ReadReply, error) {
+			size := sizes[0]
+			sizes = sizes[1:]
+			return &messages.ReadReply{Data: []byte("x"), SizeBytes: size}, nil
+		}
+		if _, err := b.overBus(t.Context(), &way{hive: "other"}, b.digest, vendor.Whole); messages.CodeOf(err) != messages.CodeUnavailable {
+			t.Errorf("no size: %v", err)
+		}
+		sizes = []int64{100, 100, 101}
+		body, err := b.overBus(t.Context(), &way{hive: "other"}, b.digest, vendor.Whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(body); len(got) != 2 || messages.CodeOf(err) != messages.CodeUnavailable {
+			t.Errorf("another size: %q, %v", got, err)
+		}
 	})
 }

@@ -178,7 +178,7 @@ func (t *transfer) ended(ctx context.Context, st *stream, b *vendor.Body, pos, f
 	case whole && fresh == 0 && pos == st.claim.from:
 		return &ownError{messages.Errorf(messages.CodeUnavailable, op, "the source does not say where the file ends: it just closes the connection after %d bytes, which may be a cut", pos).
 			WithHint("take another source, or give the size of the file")}
-	case whole && fresh == 0:
+	case fresh == 0:
 		return &readError{io.ErrUnexpectedEOF}
 	}
 	return nil // the next request asks for what follows: a refusal shows that this was the end

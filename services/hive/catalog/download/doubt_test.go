@@ -1,6 +1,7 @@
 package download
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,8 +10,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
 // portal answers once, in the server's place, a request for the file's start: with success, and without a size.
@@ -181,4 +184,52 @@ func TestRefusedWithoutSize(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an answer that says little is worth depends on what the source said before.
+func TestProven(t *testing.T) {
+	content := bytesOf(100, 63)
+	for name, tc := range map[string]struct {
+		body           vendor.Body
+		sized, version bool
+		refused        bool
+	}{
+		"nothing known":              {vendor.Body{SizeBytes: -1}, false, false, false},
+		"size known":                 {vendor.Body{SizeBytes: -1}, true, false, true},
+		"size known, a part":         {vendor.Body{SizeBytes: -1, From: 5}, true, false, false},
+		"version known":              {vendor.Body{SizeBytes: -1}, false, true, true},
+		"version known, a part":      {vendor.Body{SizeBytes: -1, From: 5}, false, true, true},
+		"all known, says a size":     {vendor.Body{SizeBytes: 100}, true, true, false},
+		"all known, says a version ": {vendor.Body{SizeBytes: -1, Version: "one"}, true, true, false},
+	} {
+		tr := begun(t, timed(t, content, instant(content)), content, 0)
+		defer tr.close()
+		tr.sized = tc.sized
+		if tc.version {
+			tr.journal.head.version = "one"
+		}
+		if err := tr.proven(&tc.body); errors.Is(err, vendor.ErrRange) != tc.refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A source whose size nobody says, and whose answers are empty where the file may go on, ends.
+func TestEmptyAnswers(t *testing.T) {
+	content := bytesOf(100, 64)
+	synctest.Test(t, func(t *testing.T) {
+		good := instant(content)
+		s := timed(t, content, func(ctx context.Context, r vendor.Range) (*vendor.Body, error) {
+			if r.From > 0 {
+				r.To = 100
+			}
+			b, err := good(ctx, r)
+			b.SizeBytes = -1
+			return b, err
+		})
+		s.SizeBytes = -1
+		if _, err := Get(t.Context(), s); messages.CodeOf(err) != messages.CodeUnavailable || !strings.Contains(err.Error(), "unexpected EOF") {
+			t.Error(err)
+		}
+	})
 }

@@ -244,8 +244,9 @@ func TestEnds(t *testing.T) {
 			if r := mustGet(t, spec, content); !r.Resumed {
 				t.Error("not resumed")
 			}
-			if got := s.quiet() - before; got != int64(len(content))-kept.Done {
-				t.Errorf("%d bytes came, %d were lacking", got, int64(len(content))-kept.Done)
+			// The text of a late refusal may be among them.
+			if got, lacking := s.quiet()-before, int64(len(content))-kept.Done; got < lacking || got > lacking+1024 {
+				t.Errorf("%d bytes came, %d were lacking", got, lacking)
 			}
 		})
 	}
