@@ -109,7 +109,7 @@ func parse(ref string) (*address, error) {
 		return nil, messages.Errorf(messages.CodeBadRequest, op, "there is a user or password in the address %s", a.shown).
 			WithHint("others on the machine could read it; fetch the file by other means and give its path")
 	}
-	if !validHost(u) {
+	if !utf8.ValidString(u.Host) || !validHost(u) {
 		return nil, malformed(a.shown, "its host or port is malformed")
 	}
 	u.Host = strings.ToLower(u.Host)

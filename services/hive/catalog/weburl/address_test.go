@@ -79,7 +79,7 @@ func TestShow(t *testing.T) {
 // or of its error, shows neither query nor user.
 func FuzzReference(f *testing.F) {
 	for _, s := range []string{
-		"https://host/x.gguf", "https://u:p@host/x.gguf", "https://host/x.gguf?t=QQQ", "http://127.0.0.1/x.gguf", "http://[::1%25lo]/x.gguf",
+		"https://host/x.gguf", "https://u:p@host/x.gguf", "https://host/x.gguf?t=QQQ", "http://127.0.0.1/x.gguf", "http://[::1%25lo]/x.gguf", "http://[::1%25\xff]/.gguf",
 		"https://host/x-00001-of-00003.gguf?t=QQQ", "https://host/%2e%2e/%2f.gguf", "https://host:1/x?QQQ#sha256=" + digest, "https://[::1/x.gguf",
 		"https://host/\xff.gguf", "https://u:%zz@QQQ/x.gguf", "https://ho\u202est/x.gguf", "https://host/x.gguf#", "https://host//x.gguf", "https://host/x.gguf?",
 		"https://u:p/w@host/x.gguf", "https://host/%F0.gguf", "https://host/%E2%80%AE.gguf", "https://HOST%41/x.gguf", "http://LOCALHOST/x.gguf",
