@@ -46,7 +46,7 @@ func (q *Queen) doLocate(ctx context.Context, call *bus.Call, r *messages.Locate
 	}
 	switch {
 	case r.Fetching:
-	case r.Bad != "": // it may be starting again; the file is not fetched anew for that
+	case r.Bad != "" && q.mayHave(ctx, r.Digest, r.Bad): // the file is not fetched anew because of a moment
 		return &messages.LocateReply{Wait: true, Hive: r.Bad}, nil
 	case q.awaitsHives(ctx, me):
 		return &messages.LocateReply{Wait: true}, nil
@@ -59,18 +59,27 @@ func (q *Queen) doLocate(ctx context.Context, call *bus.Call, r *messages.Locate
 
 // fromHolder sends to the hive whose claim holds. Nil: it has ended, and that hive has not got the file.
 func (q *Queen) fromHolder(ctx context.Context, r *messages.LocateRequest, holder messages.HiveID) *messages.LocateReply {
-	wait := &messages.LocateReply{Wait: true, Hive: holder}
-	if holder == r.Bad {
-		return wait
-	}
-	reply, err := q.ticket(ctx, r.Digest, holder)
-	switch {
-	case reply != nil:
-		return reply
-	case err == nil && q.claims.forget(r.Digest, holder):
+	if holder != r.Bad {
+		reply, err := q.ticket(ctx, r.Digest, holder)
+		if reply != nil {
+			return reply
+		}
+		if err == nil && q.claims.forget(r.Digest, holder) {
+			return nil
+		}
+	} else if !q.mayHave(ctx, r.Digest, holder) && q.claims.forget(r.Digest, holder) {
 		return nil
 	}
-	return wait
+	return &messages.LocateReply{Wait: true, Hive: holder}
+}
+
+// mayHave says whether a hive has the file or fetches it, or gives no answer: it may be starting again.
+func (q *Queen) mayHave(ctx context.Context, digest string, hive messages.HiveID) bool {
+	ctx, cancel := context.WithTimeout(ctx, ticketLimit)
+	defer cancel()
+	var o messages.OfferReply
+	err := q.conn.Request(ctx, messages.HiveSubject(hive, messages.OpOffer), &messages.OfferRequest{Digest: digest}, &o)
+	return err != nil || o.Have || o.Partial
 }
 
 // fromAny asks every other hive, and sends to one that has the file, else to one that fetches it, of which this

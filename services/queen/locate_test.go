@@ -230,27 +230,30 @@ func TestFrozenHive(t *testing.T) {
 	h1.wants(t, w, fetching, "h2", h2)
 }
 
-// What did not arrive from a hive is not fetched anew at once: it may be starting again. It is not asked.
+// What did not arrive from a hive is not fetched anew at once: it may be starting again. No ticket leads there.
 func TestBadHive(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
 	h1, h2, h3 := w.offerer(t, "h1"), w.offerer(t, "h2"), w.offerer(t, "h3")
 	h1.offers(messages.OfferReply{Have: true})
 	h2.wants(t, w, bad("h1"), "wait h1")
-	if h1.mu.Lock(); h1.asked > 0 {
-		t.Error("it was asked")
-	}
-	h1.mu.Unlock()
 	h3.offers(messages.OfferReply{Have: true})
 	h2.wants(t, w, bad("h1"), "h3", h3)
 	h3.offers(messages.OfferReply{})
-	h1.wants(t, w, func(r *messages.LocateRequest) { r.Digest = bDigest }, "outside")
-	h2.wants(t, w, func(r *messages.LocateRequest) { r.Digest, r.Bad = bDigest, "h1" }, "wait h1")
+	h1.isMute(true)
+	h2.wants(t, w, bad("h1"), "wait h1")
+	h1.isMute(false)
+	h2.wants(t, w, bad("gone"), "h1", h1)
 	h1.offers(messages.OfferReply{})
-	h2.wants(t, w, nil, "outside")
+	h2.wants(t, w, bad("gone"), "wait gone")
+	h2.wants(t, w, bad("h1"), "outside") // it has nothing
 	h2.offers(messages.OfferReply{Partial: true})
 	h3.wants(t, w, bad("h2"), "wait h2") // it fetches, and is no better for that
 	h3.wants(t, w, nil, "h2", h2)
+	h2.offers(messages.OfferReply{})
+	h3.wants(t, w, bad("h2"), "wait h2") // it is about to
+	h2.wants(t, w, isDone, "")
+	h3.wants(t, w, bad("h2"), "outside") // its fetch has failed
 }
 
 // A mute hive does not keep others from fetching. One that has the file and takes no ticket in time is passed over

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/messages"
@@ -284,6 +285,39 @@ func TestHolderGoes(t *testing.T) {
 			defer b2.Close()
 			if got, err := io.ReadAll(b2); err != nil || len(got) != len(content) || o.by("h2") == 0 {
 				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// Who copies from a hive whose download ends without success does not wait there for more.
+func TestFetcherGivesUp(t *testing.T) {
+	for name, change := range map[string]func(*Config){"by port": nil, "over the bus": noPort} {
+		t.Run(name, func(t *testing.T) {
+			s := bustest.Start(t)
+			content, digest := file(3<<20, 8)
+			o := newOutside(t, content, 1<<20)
+			q := newQueen(t, s)
+			q.firstFetches("h1")
+			h1, h2 := newHive(t, s, "h1", change), newHive(t, s, "h2", change)
+			ctx, cancel := context.WithCancel(deadline(t))
+			first := h1.pull(ctx, o, digest, nil)
+			second := h2.pull(deadline(t), o, digest, nil)
+			h2.arrives(t, digest, 1<<20)
+			began := time.Now()
+			q.does(func(string, *messages.LocateRequest) (*messages.LocateReply, error) {
+				return &messages.LocateReply{Outside: true}, nil
+			})
+			cancel()
+			recv(t, "the end of the first", first)
+			close(o.released)
+			if got := recv(t, "the end of the second", second); got.err != nil {
+				t.Error(got.err)
+			}
+			h2.has(t, digest, content)
+			t.Log("after", time.Since(began))
+			if n := o.by("h2"); n > 2<<20+1 {
+				t.Errorf("%d bytes came from outside that were there", n-2<<20)
 			}
 		})
 	}

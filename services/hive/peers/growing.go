@@ -11,8 +11,12 @@ import (
 	"github.com/rbee-project/rbee/services/hive/catalog/download"
 )
 
-// growLimit is how long a download that is handed on may bring nothing; then its reader asks elsewhere.
-const growLimit = 10 * time.Second
+const (
+	// growLimit is how long a download that is handed on may bring nothing; then its reader asks elsewhere.
+	growLimit = 10 * time.Second
+	// growLook is how often is looked whether anybody fetches it still.
+	growLook = time.Second
+)
 
 // growing is a file that may still be on its way: Read waits for the bytes.
 type growing struct {
@@ -20,8 +24,9 @@ type growing struct {
 	at, size int64
 	whole    *os.File
 	part     *download.Partial
-	first    func() // before anything is waited for, once; may be nil
-	ready    func() // when bytes are about to be given; may be nil
+	fetched  func() bool // whether the rest of part is on its way
+	first    func()      // before anything is waited for, once; may be nil
+	ready    func()      // when bytes are about to be given; may be nil
 }
 
 // open opens the file of digest, or the download of it.
@@ -31,7 +36,11 @@ func (p *Peers) open(digest string) (*growing, error) {
 		return nil, messages.Errorf(messages.CodeNotFound, messages.OpRead, "the file is not here")
 	}
 	if path == "" {
-		return openPartial(partial, digest)
+		g, err := openPartial(partial, digest)
+		if err == nil {
+			g.fetched = func() bool { return p.fetches(digest) }
+		}
+		return g, err
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -39,7 +48,7 @@ func (p *Peers) open(digest string) (*growing, error) {
 	}
 	st, err := f.Stat()
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return &growing{size: st.Size(), whole: f}, nil
@@ -51,7 +60,7 @@ func openPartial(dir, digest string) (*growing, error) {
 		return nil, messages.Errorf(messages.CodeNotFound, messages.OpRead, "the file is not here: %w", err)
 	}
 	if p.SizeBytes() < 0 || p.Digest() != digest {
-		p.Close()
+		_ = p.Close()
 		return nil, messages.Errorf(messages.CodeNotFound, messages.OpRead, "the download is of another file, or nobody knows yet")
 	}
 	return &growing{size: p.SizeBytes(), part: p}, nil
@@ -117,16 +126,21 @@ func (g *growing) readAt(b []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// await returns how many bytes are there from the offset on; [growLimit] at most it waits for the first.
-func (g *growing) await() (int64, error) {
+// await returns how many bytes are there from the offset on; it waits for the first as long as somebody fetches
+// it, [growLimit] at most.
+func (g *growing) await() (n int64, err error) {
 	if g.whole != nil || g.at >= g.size {
 		return g.size - g.at, nil
 	}
-	ctx, cancel := context.WithTimeout(g.ctx, growLimit)
-	defer cancel()
-	n, err := g.part.Wait(ctx, g.at)
-	if err != nil && g.ctx.Err() == nil {
-		err = messages.Errorf(messages.CodeUnavailable, messages.OpRead, "the download that is handed on does not go on: %w", err)
+	for began := time.Now(); ; {
+		ctx, cancel := context.WithTimeout(g.ctx, growLook)
+		n, err = g.part.Wait(ctx, g.at)
+		cancel()
+		switch {
+		case err == nil || g.ctx.Err() != nil:
+			return n, err
+		case !errors.Is(err, context.DeadlineExceeded) || time.Since(began) >= growLimit || !g.fetched():
+			return 0, messages.Errorf(messages.CodeUnavailable, messages.OpRead, "the download that is handed on does not go on: %w", err)
+		}
 	}
-	return n, err
 }

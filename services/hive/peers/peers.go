@@ -72,7 +72,7 @@ func (p *Peers) Offer(_ context.Context, _ *bus.Call, r *messages.OfferRequest) 
 	path, partial := p.cfg.Files.Locate(r.Digest)
 	if path == "" && partial != "" && p.fetches(r.Digest) {
 		if f, err := openPartial(partial, r.Digest); err == nil {
-			f.Close()
+			_ = f.Close()
 			out.Partial = true
 		}
 	}

@@ -73,7 +73,7 @@ func (p *Peers) serveFile(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "it is not here any more", http.StatusNotFound)
 		return
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	f.ctx = r.Context()
 	// The answer's header goes out before the first byte is there: the other side sees that we live.
 	send := http.NewResponseController(w)
@@ -99,7 +99,7 @@ func (p *Peers) Read(ctx context.Context, _ *bus.Call, r *messages.ReadRequest) 
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if r.From < 0 || r.From > f.size {
 		return nil, messages.Errorf(messages.CodeBadRequest, messages.OpRead, "offset %d is not in the file of %d bytes", r.From, f.size)
 	}

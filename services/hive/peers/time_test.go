@@ -458,3 +458,36 @@ func TestSizeOverTheBus(t *testing.T) {
 		}
 	})
 }
+
+// A download that nobody goes on with gives what it has, and is not waited for; one that somebody does is, a while.
+func TestNobodyFetches(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.bus.locate = func(*messages.LocateRequest) (*messages.LocateReply, error) { return outsideReply, nil }
+		b.silent = func() bool { return b.age() > 3*time.Second }
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := b.pull(ctx); err == nil {
+			t.Fatal("it is whole")
+		}
+		for fetched, want := range map[bool]time.Duration{false: growLook, true: growLimit} {
+			g, err := b.open(b.digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.Close()
+			g.ctx = t.Context()
+			if fetched {
+				g.fetched = func() bool { return true }
+			}
+			if n, err := g.Read(make([]byte, 10)); n != 10 || err != nil {
+				t.Errorf("got %d bytes, %v", n, err)
+			}
+			g.at = g.size - 1
+			began := time.Now()
+			_, err = g.Read(make([]byte, 10))
+			if took := time.Since(began); messages.CodeOf(err) != messages.CodeUnavailable || took < want || took > want+growLook {
+				t.Errorf("fetched %v: %v after %v", fetched, err, took)
+			}
+		}
+	})
+}
