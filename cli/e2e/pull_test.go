@@ -78,7 +78,7 @@ func (r result) says(t *testing.T, code int, words ...string) {
 func TestRunFromHub(t *testing.T) {
 	h, dir := hub(t), t.TempDir()
 	r := rbee(t, dir, "", "run", "hf:"+hubRepo, "Hello")
-	r.says(t, 0, "starting", "loading "+hubRepo+":F16")
+	r.says(t, 0, "pulling hf:"+hubRepo, "starting", "loading "+hubRepo+":F16")
 	if !strings.HasPrefix(r.stdout, "The queen") {
 		t.Errorf("answer %q", r.stdout)
 	}

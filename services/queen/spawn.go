@@ -326,6 +326,7 @@ func (q *Queen) bring(ctx context.Context, job *bus.Job, hive *messages.HiveInfo
 	if strings.HasPrefix(req.Model, "/") {
 		return req.Model, nil
 	}
+	job.Step("pulling %s to %s", req.Model, hive.ID)
 	var m messages.Model
 	err := q.runOn(ctx, job, hive.ID, messages.OpModelPull, false, func(id messages.JobID) any {
 		return &messages.PullRequest{Job: id, Model: req.Model, Hive: hive.ID, Offline: req.Offline, IfMissing: true}
