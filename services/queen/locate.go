@@ -13,10 +13,14 @@ import (
 )
 
 const (
+	maxTries   = 3   // hives that are offered a ticket for one question
+	maxAddress = 300 // bytes of a hive's URL, and of its machine's name
+)
+
+// Tests have more time.
+var (
 	offerLimit  = 1500 * time.Millisecond // for hives to say whether they have a file
 	ticketLimit = time.Second             // for a hive to take a ticket
-	maxTries    = 3                       // hives that are offered a ticket for one question
-	maxAddress  = 300                     // bytes of a hive's URL, and of its machine's name
 )
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)

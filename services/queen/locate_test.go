@@ -17,6 +17,9 @@ var (
 	bDigest = "sha256:" + strings.Repeat("b", 64)
 )
 
+// An answer that comes late because the machine is busy is none that does not come.
+func init() { offerLimit, ticketLimit = 10*time.Second, 10*time.Second }
+
 // fakeOfferer is a hive that says of files what the test wants, and asks the queen for them.
 type fakeOfferer struct {
 	c  *bus.Conn
@@ -24,8 +27,9 @@ type fakeOfferer struct {
 
 	mu      sync.Mutex
 	offer   messages.OfferReply // of aDigest
-	mute    bool                // it gives no answer in time
+	mute    bool                // it gives no answer
 	greedy  bool                // nor one to a ticket
+	hangs   bool                // and that not at once
 	asked   int
 	tickets map[string]bool
 }
@@ -44,10 +48,13 @@ func newOfferer(t *testing.T, s *bustest.Server, id messages.HiveID) *fakeOffere
 	svc, err := h.c.Serve(context.Background(), "rbee-hive", "dev", "fake", []bus.Endpoint{{Name: "offer", Subject: messages.HiveSubject(id, messages.OpOffer),
 		Handle: bus.Handle(func(ctx context.Context, _ *bus.Call, r *messages.OfferRequest) (*messages.OfferReply, error) {
 			h.mu.Lock()
-			mute := h.mute || h.greedy && r.Ticket != ""
+			mute, hangs := h.mute || h.greedy && r.Ticket != "", h.hangs
 			h.mu.Unlock()
-			if mute {
+			if mute && hangs {
 				<-ctx.Done()
+			}
+			if mute {
+				return nil, messages.Errorf(messages.CodeUnavailable, messages.OpOffer, "not now")
 			}
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -262,12 +269,13 @@ func TestHiveThatTakesNoTicket(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
 	h1, h2, h3 := w.offerer(t, "h1"), w.offerer(t, "h2"), w.offerer(t, "h3")
-	h1.isMute(true)
+	h1.mu.Lock()
+	h1.mute, h1.hangs = true, true
+	h1.mu.Unlock()
 	h2.wants(t, w, nil, "outside")
 	h2.wants(t, w, isDone, "")
-	h1.isMute(false)
 	h1.mu.Lock()
-	h1.greedy = true
+	h1.mute, h1.greedy, h1.hangs = false, true, false
 	h1.mu.Unlock()
 	h1.offers(messages.OfferReply{Have: true})
 	h2.wants(t, w, nil, "wait h1")
@@ -292,10 +300,12 @@ func TestLongAddress(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
 	h1, h2 := w.offerer(t, "h1"), w.offerer(t, "h2")
-	h1.offers(messages.OfferReply{Have: true, URL: "http://10.0.0.1:7" + strings.Repeat("/", 900_000), Host: strings.Repeat("m", 100_000)})
+	h1.offers(messages.OfferReply{Have: true, URL: "http://10.0.0.1:7" + strings.Repeat("/", 9000), Host: strings.Repeat("m", 1000)})
 	h2.wants(t, w, nil, "h1", h1)
-	if r, err := w.q.ticket(deadline(t), aDigest, "h1"); err != nil || r.URL != "" || r.Host != "" {
-		t.Errorf("%d and %d bytes are passed on, %v", len(r.URL), len(r.Host), err)
+	if r, err := w.q.ticket(deadline(t), aDigest, "h1"); err != nil || r == nil {
+		t.Errorf("%v, %v", r, err)
+	} else if r.URL != "" || r.Host != "" {
+		t.Errorf("%d and %d bytes are passed on", len(r.URL), len(r.Host))
 	}
 }
 

@@ -206,6 +206,7 @@ func TestTwoRequestsOfOneID(t *testing.T) {
 	if a := read(t, first); a.err != nil || a.usage.CompletionTokens != 3 {
 		t.Errorf("the first: %+v", a)
 	}
+	await(t, "the first has left", func() bool { return r.Info().SlotsUsed == 0 })
 	again := r.ask(t, chat("same", true, 1))
 	give(t, gate, struct{}{})
 	if a := read(t, again); a.err != nil {
