@@ -32,20 +32,6 @@ func (q *Queen) doPull(ctx context.Context, _ *bus.Call, r *messages.PullRequest
 	return a, q.conn.Request(ctx, messages.HiveSubject(hive.ID, messages.OpModelPull), &req, a)
 }
 
-// chooseDisk is the named hive, else one that has the model, else the one with most free disk.
-func (q *Queen) chooseDisk(op string, name messages.HiveID, model string) (messages.HiveInfo, error) {
-	return q.choose(op, name, func(a, b *messages.HiveInfo) int {
-		return cmp.Or(cmp.Compare(hasOne(a, model), hasOne(b, model)), cmp.Compare(a.DiskFreeBytes, b.DiskFreeBytes), cmp.Compare(b.ID, a.ID))
-	})
-}
-
-func hasOne(h *messages.HiveInfo, model string) int {
-	if _, ok := has(h, model); ok {
-		return 1
-	}
-	return 0
-}
-
 // targets are the named hive, or all.
 func (q *Queen) targets(ctx context.Context, op string, name messages.HiveID) ([]messages.HiveInfo, error) {
 	if err := q.awaitHive(ctx, name); err != nil {

@@ -1,7 +1,6 @@
 package queen
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -285,36 +284,6 @@ func (q *Queen) awaitHive(ctx context.Context, name messages.HiveID) error {
 
 func (q *Queen) knowsHive(name messages.HiveID) bool {
 	return slices.ContainsFunc(q.registry.Hives(), func(h messages.HiveInfo) bool { return h.ID == name })
-}
-
-// chooseHive takes the named hive, else one that has the model, else the one with most free memory.
-func (q *Queen) chooseHive(name messages.HiveID, model string) (messages.HiveInfo, error) {
-	return q.choose(messages.OpSpawn, name, func(a, b *messages.HiveInfo) int {
-		return cmp.Or(cmp.Compare(hasOne(a, model), hasOne(b, model)), cmp.Compare(a.MemoryFreeBytes, b.MemoryFreeBytes), cmp.Compare(b.ID, a.ID))
-	})
-}
-
-// choose is the named hive, or the greatest of those that are here; op is what needs it.
-func (q *Queen) choose(op string, name messages.HiveID, compare func(a, b *messages.HiveInfo) int) (messages.HiveInfo, error) {
-	hives := q.registry.HivesHere()
-	if name != "" {
-		i := slices.IndexFunc(hives, func(h messages.HiveInfo) bool { return h.ID == name })
-		switch {
-		case i >= 0:
-			return hives[i], nil
-		case q.knowsHive(name):
-			return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, op, "hive %s has lost its connection", name).
-				WithHint("rbee events --since 5m")
-		}
-		if len(hives) > 0 {
-			return messages.HiveInfo{}, messages.Errorf(messages.CodeNotFound, op, "no hive %q", name).WithHint("rbee hive list")
-		}
-	}
-	if len(hives) == 0 {
-		return messages.HiveInfo{}, messages.Errorf(messages.CodeUnavailable, op, "no hive is connected").
-			WithHint("start one: rbee up, or rbee-hive on the machine that shall run models")
-	}
-	return slices.MaxFunc(hives, func(a, b messages.HiveInfo) int { return compare(&a, &b) }), nil
 }
 
 // bring has the hive pull a model that it does not have, and gives the name that the hive calls it by. A path

@@ -244,7 +244,7 @@ func TestEnds(t *testing.T) {
 			if r := mustGet(t, spec, content); !r.Resumed {
 				t.Error("not resumed")
 			}
-			// The text of a late refusal may be among them.
+			// The answer to a request that the first Get left may be among them.
 			if got, lacking := s.quiet()-before, int64(len(content))-kept.Done; got < lacking || got > lacking+1024 {
 				t.Errorf("%d bytes came, %d were lacking", got, lacking)
 			}

@@ -5,7 +5,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
@@ -28,8 +27,6 @@ type contents struct {
 	other      []string
 }
 
-var splitName = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})$`)
-
 // sortOut groups a repository's files.
 func sortOut(entries []entry) contents {
 	var c contents
@@ -48,7 +45,7 @@ func sortOut(entries []entry) contents {
 		case strings.Contains(base, "imatrix"):
 			c.matrices = append(c.matrices, e)
 		default:
-			name, part, of := splitOf(e.Path)
+			name, part, of := vendor.Part(e.Path)
 			key := fmt.Sprintf("%s %d %s", name, of, path.Ext(e.Path))
 			if groups[key] == nil {
 				groups[key] = &model{name: name, quant: vendor.Quantization(path.Base(name)), of: of, aside: isAside(base)}
@@ -66,21 +63,6 @@ func sortOut(entries []entry) contents {
 	}
 	slices.SortFunc(c.models, compare)
 	return c
-}
-
-// splitOf takes a path apart: org/m-00002-of-00005.gguf is part 2 of 5 of org/m. A whole file is part 1 of 1.
-func splitOf(file string) (name string, part, of int) {
-	stem := file[:len(file)-len(".gguf")]
-	m := splitName.FindStringSubmatch(stem)
-	if m == nil {
-		return stem, 1, 1
-	}
-	part, _ = strconv.Atoi(m[2])
-	of, _ = strconv.Atoi(m[3])
-	if part < 1 || of < 1 || part > of || path.Base(m[1]+"x") == "x" {
-		return stem, 1, 1
-	}
-	return m[1], part, of
 }
 
 var words = regexp.MustCompile(`[A-Za-z0-9]+`)

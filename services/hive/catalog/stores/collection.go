@@ -57,7 +57,7 @@ func (l *look) models(c collection) {
 			}
 			continue
 		}
-		model, _, of := part(f.name)
+		model, _, of := vendor.Part(f.name)
 		key := fmt.Sprintf("%s/%d%s", model, of, path.Ext(f.name))
 		if known[key] == nil {
 			known[key] = &group{model: model, of: of, quant: quantization(model)}
@@ -127,7 +127,7 @@ func (g *group) problem() string {
 		return fmt.Sprintf("has %d of its %d parts", len(g.parts), g.of)
 	}
 	for i, p := range g.parts { // sorted by name, so by number
-		if _, number, _ := part(p.name); number != i+1 {
+		if _, number, _ := vendor.Part(p.name); number != i+1 {
 			return fmt.Sprintf("has no part %d of %d", i+1, g.of)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
 // llamaCpp is the folder of files that llama.cpp kept before it used HuggingFace's cache
@@ -142,13 +144,13 @@ func ofAddress(b []byte) (origin, bool) {
 func (l *look) parts(entries []fs.DirEntry, out map[string]origin) map[string]origin {
 	models := map[string]origin{} // by what the parts' names start with
 	for name, o := range out {
-		if model, number, of := part(o.name); number == 1 && of > 1 {
-			start, _, _ := part(name)
+		if model, number, of := vendor.Part(o.name); number == 1 && of > 1 {
+			start, _, _ := vendor.Part(name)
 			models[start] = origin{repo: o.repo, name: model}
 		}
 	}
 	for _, e := range entries {
-		start, number, of := part(e.Name())
+		start, number, of := vendor.Part(e.Name())
 		if o, ok := models[start]; ok && of > 1 && number > 1 {
 			out[e.Name()] = origin{repo: o.repo, name: o.name + e.Name()[len(start):]}
 		}

@@ -3,7 +3,6 @@ package stores
 import (
 	"path"
 	"regexp"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -72,27 +71,8 @@ var asideWords = regexp.MustCompile(`(?:^|[^A-Za-z0-9])(?:loras?|adapter|drafter
 // isAside says by a file's name whether it goes with a model and is none of its own.
 func isAside(name string) bool { return asideWords.MatchString(strings.ToLower(path.Base(name))) }
 
-// splitName is how llama.cpp names the parts of a model (llama_split_path).
-var splitName = regexp.MustCompile(`^(.*[^/])-(\d{5})-of-(\d{5})$`)
-
-// part says which part of which model a file is: model is its name without the part's number and the
-// extension. A model in one file is part 1 of 1.
-func part(name string) (model string, number, of int) {
-	stem := name[:len(name)-len(path.Ext(name))]
-	m := splitName.FindStringSubmatch(stem)
-	if m == nil {
-		return stem, 1, 1
-	}
-	number, _ = strconv.Atoi(m[2])
-	of, _ = strconv.Atoi(m[3])
-	if number < 1 || number > of {
-		return stem, 1, 1
-	}
-	return m[1], number, of
-}
-
 // quantization is that of a model by its name, else by that of the folder it is in, in upper case; "" if
-// neither tells. model is as of [part]. It gives what the vendor huggingface gives: a test compares them.
+// neither tells. model is as of [vendor.Part]. It gives what the vendor huggingface gives: a test compares them.
 func quantization(model string) string {
 	dir, base := path.Split(model)
 	if q := vendor.Quantization(base); q != "" || dir == "" {

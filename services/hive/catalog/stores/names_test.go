@@ -5,6 +5,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
 func TestQuantization(t *testing.T) {
@@ -35,7 +37,7 @@ func TestQuantization(t *testing.T) {
 		"x-Q8_0.something.else-entirely.gguf":           "Q8_0",
 		"really.Q8_0/" + strings.Repeat("x", 9) + ".gg": "Q8_0",
 	} {
-		model, _, _ := part(name)
+		model, _, _ := vendor.Part(name)
 		if got := quantization(model); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

@@ -2,6 +2,7 @@ package vendor
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -10,7 +11,7 @@ import (
 const maxParts = 10_000
 
 var (
-	splitName = regexp.MustCompile(`(?i)^(.+)-(\d{5})-of-(\d{5})(\.gguf)$`)
+	splitName = regexp.MustCompile(`(?i)^(.*[^/])-(\d{5})-of-(\d{5})(\.gguf)$`)
 	// What llama.cpp and those who publish models call quantizations; UD is Unsloth's.
 	quantName = regexp.MustCompile(`(?i)(?:UD[-_])?(?:I?Q[1-9](?:_(?:K|[0-9]|NL|XXS|XS|S|M)(?:_(?:XXL|XL|XS|L|M|S|[0-9])){0,2})?|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?(?:16|32))`)
 )
@@ -28,6 +29,14 @@ func Split(name string) (stem string, part, of int, ok bool) {
 		return "", 0, 0, false
 	}
 	return m[1], part, of, true
+}
+
+// Part is [Split] for any model's file, of which it takes the extension: a whole file is part 1 of 1.
+func Part(name string) (stem string, part, of int) {
+	if stem, part, of, ok := Split(name); ok {
+		return stem, part, of
+	}
+	return strings.TrimSuffix(name, path.Ext(name)), 1, 1
 }
 
 // PartName is the name of one part as [Split] reads it.
