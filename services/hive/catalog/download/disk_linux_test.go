@@ -47,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sent := s.quiet()
+			sent := s.quiet(t)
 			if known && sent != 0 || !known && kept.Done < 2<<20 {
 				t.Errorf("%d bytes were sent, kept %+v", sent, kept)
 			}
@@ -55,7 +55,7 @@ func TestFullDisk(t *testing.T) {
 			if r := mustGet(t, spec, content); r.Resumed == known {
 				t.Errorf("%+v", r)
 			}
-			if more := s.quiet() - sent; !known && more > int64(len(content))-kept.Done+1<<20 {
+			if more := s.quiet(t) - sent; !known && more > int64(len(content))-kept.Done+1<<20 {
 				t.Errorf("%d bytes came, %d were lacking", more, int64(len(content))-kept.Done)
 			}
 		})

@@ -27,13 +27,13 @@ func TestKilledWhilePublishing(t *testing.T) {
 	}
 	mustGet(t, spec, content)
 	write(t, filepath.Join(spec.Dir, journalName), journal)
-	before := s.quiet()
+	before := s.quiet(t)
 	mustGet(t, spec, content)
-	if sent := s.quiet(); sent != before {
+	if sent := s.quiet(t); sent != before {
 		t.Errorf("%d bytes were sent again", sent-before)
 	}
 	mustGet(t, spec, content)
-	if sent := s.quiet(); sent != 2*before {
+	if sent := s.quiet(t); sent != 2*before {
 		t.Errorf("%d bytes were sent for an ended one", sent-before)
 	}
 }

@@ -107,11 +107,11 @@ func TestCancelAndResume(t *testing.T) {
 			if kept.Done < 1<<20 || kept.Total != int64(len(content)) {
 				t.Fatalf("kept %+v", kept)
 			}
-			before := s.quiet()
+			before := s.quiet(t)
 			if r := mustGet(t, spec, content); !r.Resumed {
 				t.Error("not resumed")
 			}
-			after := s.quiet()
+			after := s.quiet(t)
 			if got, lacked := after-before, int64(len(content))-kept.Done; got > lacked+1 {
 				t.Errorf("%d bytes came, %d were lacking; said %q", got, lacked, words.all())
 			}
@@ -283,12 +283,12 @@ func TestPowerLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.f.Close()
-	before := s.quiet()
+	before := s.quiet(t)
 	spec.Say = func(text string) { t.Errorf("said %q", text) }
 	if r := mustGet(t, spec, content); !r.Resumed {
 		t.Error("not resumed")
 	}
-	after := s.quiet()
+	after := s.quiet(t)
 	if after-before != int64(len(content))-synced {
 		t.Errorf("%d bytes came, %d were lacking", after-before, int64(len(content))-synced)
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
 const childEnv = "RBEE_DOWNLOAD_CHILD"
@@ -40,7 +42,7 @@ func child(raw string) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	s := Spec{Dir: c.Dir, SizeBytes: c.Size, Digest: c.Digest, Streams: c.Streams, BytesPerSecond: c.Limit, Source: sourceOf(nil, c.Address),
+	s := Spec{Dir: c.Dir, SizeBytes: c.Size, Digest: c.Digest, Streams: c.Streams, BytesPerSecond: c.Limit, Source: sourceOf(vendor.NewClient(), c.Address),
 		Limits: Limits{Backoff: 5 * time.Millisecond, MaxBackoff: 50 * time.Millisecond},
 		Say:    func(text string) { fmt.Println("say", text) },
 		FinalFor: func(digest string) string {

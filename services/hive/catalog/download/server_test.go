@@ -47,9 +47,11 @@ type server struct {
 	// answer may take over the n-th request (from 1). It runs without the lock.
 	answer func(s *server, n int, w http.ResponseWriter, r *http.Request) (done bool)
 
-	active   sync.WaitGroup // requests
-	sending  sync.RWMutex   // who holds it keeps the server from sending
+	clients  []*http.Client
+	sending  sync.RWMutex // who holds it keeps the server from sending
 	mu       sync.Mutex
+	open     map[net.Conn]bool // accepted and not yet closed
+	closed   *sync.Cond        // one of them was
 	content  []byte
 	etag     string
 	sent     int64 // bytes of bodies
@@ -60,9 +62,11 @@ type server struct {
 }
 
 func newServer(t testing.TB, content []byte) *server {
-	s := &server{content: content, etag: `"one"`, piece: 16 << 10}
+	s := &server{content: content, etag: `"one"`, piece: 16 << 10, open: map[net.Conn]bool{}}
+	s.closed = sync.NewCond(&s.mu)
 	s.Server = httptest.NewUnstartedServer(s)
 	s.Listener = smallBuffers{s.Listener}
+	s.Config.ConnState = s.track
 	s.Start()
 	t.Cleanup(s.Close)
 	return s
@@ -79,13 +83,26 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 	return c, err
 }
 
-func (s *server) source(t testing.TB) Source { return sourceOf(t, s.URL) }
-
-func sourceOf(t testing.TB, address string) Source {
-	client := vendor.NewClient()
-	if t != nil {
-		t.Cleanup(client.CloseIdleConnections)
+func (s *server) track(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		s.open[c] = true
+	case http.StateClosed:
+		delete(s.open, c)
+		s.closed.Broadcast()
 	}
+}
+
+func (s *server) source(t testing.TB) Source {
+	client := vendor.NewClient()
+	t.Cleanup(client.CloseIdleConnections)
+	s.clients = append(s.clients, client)
+	return sourceOf(client, s.URL)
+}
+
+func sourceOf(client *http.Client, address string) Source {
 	return func(ctx context.Context, r vendor.Range) (*vendor.Body, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/file", nil)
 		if err != nil {
@@ -134,8 +151,9 @@ func (s *said) all() []string {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.active.Add(1)
-	defer s.active.Done()
+	if r.URL.Path == fence {
+		return
+	}
 	s.mu.Lock()
 	s.requests++
 	n := s.requests
@@ -197,11 +215,38 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, b []byte) {
 	}
 }
 
-// quiet waits until no request is served any more and says how many bytes were sent.
-func (s *server) quiet() int64 {
-	s.active.Wait()
-	sent, _ := s.counts()
-	return sent
+// fence is asked for to know that every connection that was made before has been accepted.
+const fence = "/fence"
+
+// quiet is for after the last Get: it waits until the server has done with every request, also with those that the
+// Get left and the server had not yet seen, and says how many bytes were sent.
+func (s *server) quiet(t testing.TB) int64 {
+	t.Helper()
+	for _, c := range s.clients {
+		c.CloseIdleConnections()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+fence, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	defer context.AfterFunc(ctx, s.closed.Broadcast)()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.open) > 0 && ctx.Err() == nil {
+		s.closed.Wait()
+	}
+	if len(s.open) > 0 {
+		t.Fatalf("%d connections are still open", len(s.open))
+	}
+	return s.sent
 }
 
 // when is closed after n more bytes were sent.

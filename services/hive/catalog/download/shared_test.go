@@ -65,7 +65,7 @@ func TestEqualGets(t *testing.T) {
 			<-started
 			close(release)
 			wg.Wait()
-			if sent := s.quiet(); sent != int64(len(content)) {
+			if sent := s.quiet(t); sent != int64(len(content)) {
 				t.Errorf("%d bytes sent for %d", sent, len(content))
 			}
 		})
@@ -112,7 +112,7 @@ func TestEqualProcesses(t *testing.T) {
 			for i := first; i < 8; i++ {
 				check(t, Spec{Dir: c.Dir}, resultOf(t, cmds[i], lines[i]), content)
 			}
-			if sent := s.quiet(); sent > int64(len(content))+512<<10 {
+			if sent := s.quiet(t); sent > int64(len(content))+512<<10 {
 				t.Errorf("%d bytes sent for %d", sent, len(content))
 			}
 			if _, err := os.Stat(c.Dir); err == nil {
