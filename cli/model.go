@@ -227,7 +227,11 @@ func (p *modelPlanCmd) Run(a *app) error {
 }
 
 func planTable(w *tabwriter.Writer, p *messages.PlanReply) {
-	columns(w, "model", fmt.Sprintf("%s (%s, %s, licence %s)", p.Model, p.Architecture, p.Quantization, p.License))
+	about := fmt.Sprintf("%s (%s, %s", p.Model, p.Architecture, p.Quantization)
+	if p.License != "" {
+		about += ", licence " + p.License
+	}
+	columns(w, "model", about+")")
 	columns(w, "download", size(uint64(max(0, p.DownloadBytes))))
 	columns(w, "weights", size(p.WeightsBytes))
 	if p.CopiedBytes > 0 {

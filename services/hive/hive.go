@@ -90,7 +90,7 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 }
 
 // around has other hives asked for a file before its source.
-func (h *Hive) around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func()) {
+func (h *Hive) around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func() bool) {
 	return h.peers.Around(ctx, f, outside)
 }
 

@@ -196,7 +196,7 @@ func TestSpawnFails(t *testing.T) {
 		"the port is always taken": {"busy", true, nil, messages.CodeSpawnFailed, "98"},
 		"it ends at once":          {"fails", true, nil, messages.CodeSpawnFailed, "the last words"},
 		"the queen does not sign":  {"serves", false, nil, messages.CodeDenied, "not told"},
-		"no such model":            {"serves", true, func(r *messages.SpawnRequest) { r.Model = "/no/such.gguf" }, messages.CodeBadModel, "h1"},
+		"no such model":            {"serves", true, func(r *messages.SpawnRequest) { r.Model = "/no/such.gguf" }, messages.CodeModelUnknown, "h1"},
 		"too large": {"serves", true, func(r *messages.SpawnRequest) {
 			r.Model, r.ContextLength, r.Slots = long, messages.MaxContext, messages.MaxSlots
 		}, messages.CodeNoMemory, "--force"},

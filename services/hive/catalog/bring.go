@@ -20,8 +20,8 @@ type Wanted struct {
 }
 
 // Around wraps the way to a file: others on the local network may have it. done is called when the file is
-// there, or will not be.
-type Around func(ctx context.Context, f Wanted, outside download.Source) (from download.Source, done func())
+// there, or will not be; again says that another try may do better, since others gave wrong bytes.
+type Around func(ctx context.Context, f Wanted, outside download.Source) (from download.Source, done func() (again bool))
 
 // bringing is one pull's way to its files.
 type bringing struct {
@@ -196,8 +196,17 @@ func (c *Catalog) hashedBefore(f *file) string {
 	return ""
 }
 
-// fetch downloads a file, or goes on where an earlier fetch of it ended.
+// fetch downloads a file, or goes on where an earlier fetch of it ended. What is wrong because other hives' bytes
+// were is fetched once more.
 func (b *bringing) fetch(ctx context.Context, f *vendor.File) (download.Result, error) {
+	res, again, err := b.fetchOnce(ctx, f)
+	if err != nil && again && ctx.Err() == nil {
+		res, _, err = b.fetchOnce(ctx, f)
+	}
+	return res, err
+}
+
+func (b *bringing) fetchOnce(ctx context.Context, f *vendor.File) (res download.Result, again bool, err error) {
 	source := func(ctx context.Context, r vendor.Range) (*vendor.Body, error) { return b.v.Fetch(ctx, f, r) }
 	if f.InPlace != "" {
 		source = func(_ context.Context, r vendor.Range) (*vendor.Body, error) { return openLocal(f.InPlace, r) }
@@ -207,9 +216,15 @@ func (b *bringing) fetch(ctx context.Context, f *vendor.File) (download.Result, 
 		streams = 1
 	} else if f.Digest != "" && f.SizeBytes >= 0 && b.c.cfg.Around != nil {
 		from, done := b.c.cfg.Around(ctx, Wanted{Digest: f.Digest, SizeBytes: f.SizeBytes, Say: b.say}, source)
-		defer done()
+		defer func() { again = done() }()
 		source = from
 	}
+	res, err = b.download(ctx, f, source, streams)
+	return res, false, err
+}
+
+// download gets a file from source.
+func (b *bringing) download(ctx context.Context, f *vendor.File, source download.Source, streams int) (download.Result, error) {
 	dir := b.c.partial(b.v, f)
 	if err := notLink(dir); err != nil {
 		return download.Result{}, err

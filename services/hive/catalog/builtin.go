@@ -46,7 +46,7 @@ var beeDigests sync.Map // name: *beeDigest
 func (v builtin) Resolve(_ context.Context, ref string) (*vendor.Artifact, error) {
 	name := strings.TrimPrefix(ref, builtinPrefix)
 	if !slices.Contains(bees.Names(), name) {
-		return nil, messages.Errorf(messages.CodeModelUnknown, opResolve, "there is no builtin model %q", name).
+		return nil, messages.Errorf(messages.CodeModelUnknown, opResolve, "there is no builtin model %.80q", name).
 			WithHint("there are %s", strings.Join(v.Offers(), ", "))
 	}
 	known, _ := beeDigests.LoadOrStore(name, &beeDigest{})

@@ -158,10 +158,10 @@ func TestLocal(t *testing.T) {
 	if len(c.List()) != 0 || slices.Contains(names(c), m.ID) {
 		t.Fatal("a missing file is listed")
 	}
-	for _, name := range []string{m.ID, path} {
-		_, err = c.Resolve(t.Context(), name, Watcher{})
-		wantError(t, err, messages.CodeBadModel, path, "does not exist")
-	}
+	_, err = c.Resolve(t.Context(), m.ID, Watcher{})
+	wantError(t, err, messages.CodeBadModel, path, "does not exist")
+	_, err = c.Resolve(t.Context(), path, Watcher{})
+	wantError(t, err, messages.CodeModelUnknown, path, "does not exist")
 	_, err = c.Find(m.ID)
 	wantError(t, err, messages.CodeBadModel, path, "does not exist")
 	if err := os.Rename(path+".away", path); err != nil {
@@ -208,7 +208,11 @@ func TestBadModels(t *testing.T) {
 			}
 			c := at(t.TempDir())
 			_, err := c.Resolve(t.Context(), tc.path, Watcher{})
-			wantError(t, err, messages.CodeBadModel, tc.path, tc.says)
+			code := messages.CodeBadModel
+			if strings.HasPrefix(name, "missing") {
+				code = messages.CodeModelUnknown
+			}
+			wantError(t, err, code, tc.path, tc.says)
 			if len(c.manifests()) != 0 {
 				t.Fatal("it was registered")
 			}
@@ -225,7 +229,7 @@ func TestUnknownReferences(t *testing.T) {
 		wantError(t, err, messages.CodeModelUnknown, "builtin:bee-tiny", "model.gguf")
 	}
 	_, err := c.Resolve(t.Context(), "models/x.gguf", Watcher{})
-	wantError(t, err, messages.CodeBadModel, "absolute path")
+	wantError(t, err, messages.CodeBadRequest, "absolute path")
 }
 
 // Whatever a kill leaves behind is no entry, and the next Resolve gets over it.

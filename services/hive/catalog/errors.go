@@ -8,11 +8,13 @@ import (
 	"github.com/rbee-project/rbee/messages"
 )
 
+const hintPaths = "paths are those of the hive's machine"
+
 // badModel says what is wrong with the model file at path.
 func badModel(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return because(path, "does not exist", err, "paths are those of the hive's machine")
+		return because(path, "does not exist", err, hintPaths)
 	case errors.Is(err, fs.ErrPermission):
 		return because(path, "may not be read by the hive's user", err, "give read permission on the file and its folders")
 	case errors.Is(err, gguf.ErrTruncated):

@@ -2,10 +2,15 @@ package catalog
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
@@ -34,12 +39,22 @@ func (local) Forms() []string {
 func (local) Local() {}
 
 func (local) Resolve(_ context.Context, ref string) (*vendor.Artifact, error) {
-	if !filepath.IsAbs(ref) || strings.ContainsRune(ref, 0) {
-		return nil, messages.Errorf(messages.CodeBadModel, opResolve, "model file %q has no absolute path", ref).
+	switch {
+	case !filepath.IsAbs(ref):
+		return nil, messages.Errorf(messages.CodeBadRequest, opResolve, "model file %.200q has no absolute path", ref).
 			WithHint("give the path on the hive's machine from the root on")
+	case !utf8.ValidString(ref) || strings.ContainsFunc(ref, unicode.IsControl):
+		return nil, messages.Errorf(messages.CodeBadRequest, opResolve, "the path %.200q has characters that cannot be shown", ref).
+			WithHint("give the file another name")
 	}
 	path := filepath.Clean(ref)
-	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, messages.Errorf(messages.CodeModelUnknown, opResolve, "model file %s does not exist", path).WithHint(hintPaths)
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return nil, messages.Errorf(messages.CodeModelUnknown, opResolve, "there is no model file %.200s…: no path is that long", path).WithHint(hintPaths)
+	case err == nil && fi.IsDir():
 		if path, err = oneModelIn(path); err != nil {
 			return nil, err
 		}

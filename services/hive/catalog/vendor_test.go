@@ -15,6 +15,7 @@ import (
 
 	"github.com/rbee-project/rbee/gguf/bees"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/download"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
@@ -159,4 +160,36 @@ func FuzzFolder(f *testing.F) {
 			t.Fatalf("%q gives %q", id, got)
 		}
 	})
+}
+
+// What is wrong because others gave wrong bytes is fetched once more, and once only.
+func TestFetchedAgain(t *testing.T) {
+	bee, sum := beeBytes(t)
+	wrong := bytes.Clone(bee)
+	wrong[len(wrong)-1] ^= 1
+	for name, tc := range map[string]struct {
+		gives [][]byte // by the tries
+		again bool
+		want  messages.Code
+		tries int
+	}{
+		"right at once":  {[][]byte{bee}, false, "", 1},
+		"then right":     {[][]byte{wrong, bee}, true, "", 2},
+		"wrong for good": {[][]byte{wrong, wrong}, true, messages.CodeBadModel, 2},
+		"its own fault":  {[][]byte{wrong, bee}, false, messages.CodeBadModel, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tries := 0
+			around := func(_ context.Context, _ Wanted, _ download.Source) (download.Source, func() bool) {
+				gives := giving(tc.gives[min(tries, len(tc.gives)-1)])
+				tries++
+				return func(ctx context.Context, r vendor.Range) (*vendor.Body, error) { return gives(ctx, nil, r) }, func() bool { return tc.again }
+			}
+			c := New(Config{DataDir: t.TempDir(), Around: around, Vendors: []vendor.Vendor{shelf{artifact: one("m", sum, int64(len(bee)))}}})
+			_, err := c.Resolve(t.Context(), "test:m", Watcher{})
+			if messages.CodeOf(err) != tc.want && (err != nil || tc.want != "") || tries != tc.tries {
+				t.Errorf("%v after %d tries", err, tries)
+			}
+		})
+	}
 }

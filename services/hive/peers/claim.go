@@ -105,15 +105,16 @@ func (r *route) tellDone(ctx context.Context) {
 }
 
 // noteSpoiled is called after a download that copied from hives. If it left nothing, the bytes had a wrong
-// digest: one of the hives has a damaged file, and must not spoil every other try.
-func (p *Peers) noteSpoiled(digest string) {
+// digest: one of the hives has a damaged file, and must not spoil every other try. It says whether that is so, and
+// the next download goes to the source alone.
+func (p *Peers) noteSpoiled(digest string) bool {
 	path, partial := p.cfg.Files.Locate(digest)
 	if path != "" {
-		return
+		return false
 	}
 	if partial != "" {
 		if _, err := download.Peek(partial); err == nil {
-			return // to be gone on with
+			return false // to be gone on with
 		}
 	}
 	p.mu.Lock()
@@ -123,7 +124,9 @@ func (p *Peers) noteSpoiled(digest string) {
 	}
 	if len(p.spoiled) < maxSpoiled {
 		p.spoiled[digest] = time.Now().Add(spoiledFor)
+		return true
 	}
+	return false
 }
 
 func (p *Peers) isSpoiled(digest string) bool {

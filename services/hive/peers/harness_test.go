@@ -241,10 +241,13 @@ func (h *hive) pull(ctx context.Context, o *outside, digest string, said chan<- 
 
 // get is what a catalog does with a file.
 func get(ctx context.Context, p *Peers, d disk, digest string, size int64, source download.Source, say func(string)) error {
-	from, done := p.Around(ctx, catalog.Wanted{Digest: digest, SizeBytes: size, Say: say}, source)
-	defer done()
-	_, err := download.Get(ctx, download.Spec{Dir: d.partial(digest), Final: d.blob(digest), SizeBytes: size, Digest: digest, Source: from, Say: say})
-	return err
+	for {
+		from, done := p.Around(ctx, catalog.Wanted{Digest: digest, SizeBytes: size, Say: say}, source)
+		_, err := download.Get(ctx, download.Spec{Dir: d.partial(digest), Final: d.blob(digest), SizeBytes: size, Digest: digest, Source: from, Say: say})
+		if again := done(); err == nil || !again {
+			return err
+		}
+	}
 }
 
 // has checks a hive's file.

@@ -27,16 +27,16 @@ const (
 
 // Around is a [catalog.Around]: a way to a file that asks the queen first. If no queen answers, or no hive
 // brings the bytes, it leads outside.
-func (p *Peers) Around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func()) {
+func (p *Peers) Around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func() bool) {
 	life, cancel := context.WithCancel(ctx)
 	r := &route{p: p, f: f, outside: outside, life: life, turn: make(chan struct{}, 1), alone: p.isSpoiled(f.Digest)}
 	p.mu.Lock()
 	p.routes[f.Digest] = append(p.routes[f.Digest], r)
 	p.mu.Unlock()
-	return r.fetch, func() {
+	return r.fetch, func() bool {
 		cancel()
 		r.renewing.Wait()
-		r.end(ctx)
+		return r.end(ctx)
 	}
 }
 
@@ -62,6 +62,7 @@ type route struct {
 	renews    bool // the renewing has begun
 	idle      bool // outside brings nothing: others need not wait for us
 	said      messages.HiveID
+	from      messages.HiveID // the last that was copied from
 
 	owes bool // the queen has to be told of the end; under p.mu
 }
@@ -192,6 +193,9 @@ func (r *route) take(w *way, text string) {
 	r.way, r.idle = r.newWay(w), false
 	news := r.said != w.hive
 	r.said = w.hive
+	if w.hive != "" {
+		r.from = w.hive
+	}
 	r.mu.Unlock()
 	if news && r.f.Say != nil {
 		r.f.Say(text)
@@ -233,8 +237,8 @@ func (r *route) came() { r.progress.Store(time.Now().UnixNano()) }
 // since is how long there was none.
 func (r *route) since() time.Duration { return time.Since(time.Unix(0, r.progress.Load())) }
 
-// end is called when the download is over. ctx is the one of [Peers.Around].
-func (r *route) end(ctx context.Context) {
+// end is called when the download is over. ctx is the one of [Peers.Around]. It says whether hives gave wrong bytes.
+func (r *route) end(ctx context.Context) bool {
 	p, digest := r.p, r.f.Digest
 	p.mu.Lock()
 	rest := slices.DeleteFunc(p.routes[digest], func(o *route) bool { return o == r })
@@ -249,7 +253,18 @@ func (r *route) end(ctx context.Context) {
 	if tell {
 		r.tellDone(context.WithoutCancel(ctx))
 	}
-	if ctx.Err() == nil && r.copied.Load() {
-		p.noteSpoiled(digest)
+	if ctx.Err() != nil || !r.copied.Load() || !p.noteSpoiled(digest) {
+		return false
 	}
+	if r.f.Say != nil {
+		r.f.Say("what hive " + string(r.lastHive()) + " gave has another digest: fetching it from its source")
+	}
+	return true
+}
+
+// lastHive is that from which bytes came last.
+func (r *route) lastHive() messages.HiveID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.from
 }
