@@ -13,7 +13,6 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/lmittmann/tint"
-	"github.com/rbee-project/rbee/services/hive"
 	"golang.org/x/term"
 )
 
@@ -75,7 +74,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	var r root
 	exited := -1
 	parser, err := kong.New(&r, kong.Name("rbee"), kong.Description("Your machines as one LLM cluster, behind one OpenAI-compatible endpoint."),
-		kong.Writers(stdout, stderr), kong.DefaultEnvars("RBEE"), kong.Vars{"data_dir": defaultDataDir(), "peer_listen": hive.DefaultPeerListen},
+		kong.Writers(stdout, stderr), kong.DefaultEnvars("RBEE"), kong.Vars{"data_dir": defaultDataDir()},
 		kong.Configuration(yamlFile), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { exited = code; panic(helpShown{}) }))
 	if err != nil {
 		fmt.Fprintln(stderr, "rbee:", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/cli/solo"
+	"github.com/rbee-project/rbee/services/hive"
 )
 
 // loneOrphanAfter is how long the workers of a lone run outlive it, should it be killed.
@@ -30,7 +31,7 @@ func (a *app) queenOrLone(ctx context.Context, offline bool) (c *client, stop fu
 	}
 	s, err := solo.Start(ctx, solo.Config{DataDir: a.DataDir, StateDir: state, HTTP: solo.FreeAddr, NATS: solo.FreeAddr,
 		Roles: []string{solo.RoleBus, solo.RoleQueen, solo.RoleHive}, OrphanAfter: loneOrphanAfter, DrainTimeout: 5 * time.Second,
-		Version: Version, Log: a.log, Offline: offline})
+		Version: Version, Log: a.log, Provision: hive.Provision{Offline: offline}})
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(state))
 	}

@@ -24,9 +24,7 @@ type upCmd struct {
 	OrphanAfter  time.Duration `help:"How long a worker lives without a bus." default:"10m"`
 	DrainTimeout time.Duration `help:"How long Ctrl-C lets answers finish." default:"30s"`
 
-	Offline     bool          `help:"Fetch nothing: use the models that are here."`
-	ModelsQuota hive.ByteSize `help:"Most bytes that models may take, like 200GB; 0: what the disk has." default:"0"`
-	PeerListen  string        `help:"Where other hives copy models from this one, with a ticket of the queen. Without a port that they reach, they copy over the bus." default:"${peer_listen}"`
+	hive.Provision
 }
 
 // Run is in the foreground until Ctrl-C or TERM; a second one kills the workers, a third this process.
@@ -36,7 +34,7 @@ func (c *upCmd) Run(a *app) error {
 	queen.Version, hive.Version = Version, Version
 	r, err := solo.Start(ctx, solo.Config{DataDir: a.DataDir, HTTP: c.HTTP, NATS: c.NATS, Monitor: c.Monitor, Roles: c.Roles, Route: c.Route,
 		OrphanAfter: c.OrphanAfter, DrainTimeout: c.DrainTimeout, Version: Version, Log: a.log,
-		Offline: c.Offline, ModelsQuota: int64(c.ModelsQuota), PeerListen: c.PeerListen})
+		Provision: c.Provision})
 	if err != nil {
 		return err
 	}

@@ -41,12 +41,9 @@ type Config struct {
 	// OrphanAfter is how long workers live without a bus; 0: 10 minutes.
 	OrphanAfter  time.Duration
 	DrainTimeout time.Duration // 0: 30 s
-	// Of the hive.
-	Offline     bool
-	ModelsQuota int64  // bytes; 0: what the disk has
-	PeerListen  string // "" opens no port
-	Version     string
-	Log         *slog.Logger
+	hive.Provision
+	Version string
+	Log     *slog.Logger
 }
 
 // Address is what `rbee up` writes for the commands on the same machine.
@@ -210,7 +207,7 @@ func (r *Running) startHive(ctx context.Context) error {
 		return err
 	}
 	h, err := hive.New(hive.Config{ID: messages.HiveID(id), Version: r.cfg.Version, DataDir: r.cfg.DataDir, ServerURL: r.Address.NATS,
-		Offline: r.cfg.Offline, ModelsQuota: r.cfg.ModelsQuota, PeerListen: r.cfg.PeerListen}, conn, r.cfg.Log)
+		Provision: r.cfg.Provision}, conn, r.cfg.Log)
 	if err != nil {
 		conn.Close()
 		return err

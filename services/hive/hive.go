@@ -31,17 +31,19 @@ type Config struct {
 	ServerURL string
 	// WorkerBin is rbee-worker; "" looks for it, see [FindWorker].
 	WorkerBin string
-	// Offline has models used that are here, and nothing fetched.
-	Offline bool
-	// ModelsQuota is the most bytes that models may take on this disk; 0: what it has.
-	ModelsQuota int64
-	// PeerListen is where other hives copy models from this one, with a ticket of the queen; "" opens no
-	// port, and they copy over the bus.
-	PeerListen string
+	Provision
 }
 
-// DefaultPeerListen serves other hives on the same machine; the rest copies over the bus.
-const DefaultPeerListen = "127.0.0.1:0"
+// Provision is how a hive comes by models, as flags and as fields.
+type Provision struct {
+	// Offline has models used that are here, and nothing fetched.
+	Offline bool `help:"Fetch nothing: use the models that are here." env:"RBEE_OFFLINE"`
+	// ModelsQuota is the most bytes that models may take on this disk; 0: what it has.
+	ModelsQuota ByteSize `help:"Most bytes that models may take, like 200GB; 0: what the disk has." default:"0" env:"RBEE_MODELS_QUOTA"`
+	// PeerListen is where other hives copy models from this one, with a ticket of the queen; "" opens no
+	// port, and they copy over the bus. As a flag it is, unless set, a port for hives on the same machine.
+	PeerListen string `help:"Where other hives copy models from this one, with a ticket of the queen. Without a port that they reach, they copy over the bus." default:"127.0.0.1:0" env:"RBEE_PEER_LISTEN"`
+}
 
 // Hive is a hive that may not have started.
 type Hive struct {
@@ -83,7 +85,7 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 	h := &Hive{cfg: cfg, spawning: spawning, callOff: callOff, conn: conn, log: log, engines: engines.New(dir),
 		spawner: spawn.New(), ready: make(chan struct{}), wake: make(chan struct{}, 1), incarnation: messages.NewID("h-"),
 		watched: map[spawn.Process]messages.WorkerID{}}
-	h.catalog = catalog.New(catalog.Config{DataDir: dir, Offline: cfg.Offline, QuotaBytes: cfg.ModelsQuota, Around: h.around, Log: log})
+	h.catalog = catalog.New(catalog.Config{DataDir: dir, Offline: cfg.Offline, QuotaBytes: int64(cfg.ModelsQuota), Around: h.around, Log: log})
 	h.peers = peers.New(peers.Config{Hive: cfg.ID, Caller: bus.RoleHive.Caller(string(cfg.ID)), Bus: conn, Files: h.catalog, Log: log,
 		Listen: cfg.PeerListen, Advertise: conn.ClientIP})
 	return h, nil

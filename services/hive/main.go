@@ -25,9 +25,7 @@ type flags struct {
 	DataDir string `help:"Folder of models, engines and logs." required:"" env:"RBEE_DATA_DIR" type:"path"`
 	Name    string `help:"Id of this hive. Default: its credentials' name, else the host's." env:"RBEE_NAME"`
 
-	Offline     bool     `help:"Fetch nothing: use the models that are here." env:"RBEE_OFFLINE"`
-	ModelsQuota ByteSize `help:"Most bytes that models may take, like 200GB; 0: what the disk has." default:"0" env:"RBEE_MODELS_QUOTA"`
-	PeerListen  string   `help:"Where other hives copy models from this one, with a ticket of the queen. Without a port that they reach, they copy over the bus." default:"${peer_listen}" env:"RBEE_PEER_LISTEN"`
+	Provision
 
 	StopWorkers  bool          `help:"On TERM, drain and end this machine's workers; else they live on." env:"RBEE_STOP_WORKERS"`
 	DrainTimeout time.Duration `help:"How long they may finish what they have." default:"30s" env:"RBEE_DRAIN_TIMEOUT"`
@@ -36,8 +34,7 @@ type flags struct {
 // Main is the service binary: it returns the exit code, 0 done, 1 failed, 2 misused.
 func Main(args []string, stderr io.Writer) int {
 	var f flags
-	parser, err := kong.New(&f, kong.Name("rbee-hive"), kong.Description("Spawns workers on this machine for a queen."), kong.Writers(stderr, stderr),
-		kong.Vars{"peer_listen": DefaultPeerListen})
+	parser, err := kong.New(&f, kong.Name("rbee-hive"), kong.Description("Spawns workers on this machine for a queen."), kong.Writers(stderr, stderr))
 	if err == nil {
 		_, err = parser.Parse(args)
 	}
@@ -70,7 +67,7 @@ func (f *flags) run(ctx context.Context, log *slog.Logger) error {
 	}
 	defer conn.Close()
 	h, err := New(Config{ID: messages.HiveID(creds.Name), Version: Version, DataDir: f.DataDir, ServerURL: f.Server,
-		Offline: f.Offline, ModelsQuota: int64(f.ModelsQuota), PeerListen: f.PeerListen}, conn, log)
+		Provision: f.Provision}, conn, log)
 	if err != nil {
 		return err
 	}
