@@ -73,7 +73,7 @@ FUZZERS := huggingface:FuzzReference huggingface:FuzzAnswers ollama:FuzzReferenc
 
 test-slow: libs tools $(TOOLS)/ollama ## what takes long: processes away for 30 s, 60 kills of a download, a real ollama push, fuzzing of foreign input
 	$(REAL) RBEE_OLLAMA_BIN=$(TOOLS)/ollama $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./cli/e2e
-	cd services/hive && $(REAL) RBEE_OLLAMA_BIN=$(TOOLS)/ollama $(GO) test -count=1 -tags slow -timeout 15m -run TestSlow ./catalog/download ./catalog/ollama
+	cd services/hive && $(REAL) RBEE_OLLAMA_BIN=$(TOOLS)/ollama $(GO) test -count=1 -p 1 -tags slow -timeout 15m -run TestSlow ./catalog/download ./catalog/ollama
 	cd services/hive && for f in $(FUZZERS); do $(REAL) $(GO) test -run '^$$' -fuzz "$${f#*:}$$" -fuzztime 8s -fuzzminimizetime 1s ./catalog/$${f%:*} || exit 1; done
 	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=$(SCHEDULES) $(GO) test -count=1 -timeout 30m -run TestSchedules ./llamacpp
 	cd services/worker && RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_SCHEDULES=5 $(GO) test -count=1 -timeout 30m -run 'TestHostile$$' ./llamacpp

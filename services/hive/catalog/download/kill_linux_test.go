@@ -29,7 +29,7 @@ func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64
 		p = newProxy(t, s.Listener.Addr().String(), 100<<10, int64(size)/15)
 		c.Address = "http://" + p.Addr().String()
 	}
-	var kept, held int64
+	var kept, held, inSockets int64
 	step := int64(size/n) * 7 / 10
 	for i := range n {
 		reached := s.when(step*2/7 + rand.Int64N(step)) // 0.2 to 0.9 of its share: the last must not end before its kill
@@ -43,6 +43,10 @@ func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64
 		s.sending.Lock() // what is sent while the kernel takes the process apart is nobody's fault
 		_ = cmd.Process.Signal(syscall.SIGSTOP)
 		unread := unreadFrom(t, s.Listener.Addr())
+		if p != nil {
+			unread += unreadFrom(t, p.Addr())
+		}
+		inSockets += unread
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +70,9 @@ func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64
 	check(t, Spec{Dir: c.Dir, Digest: c.Digest}, r, content)
 	sent, requests := s.counts()
 	twice := float64(sent-int64(size)) / float64(size) * 100
-	t.Logf("%d kills: the server sent %d bytes for %d in %d requests: %.3f%% twice, at most %d read and not kept at one kill", n, sent, size, requests, twice, held)
+	fetched := float64(sent-int64(size)-inSockets) / float64(size) * 100
+	t.Logf("%d kills: the server sent %d bytes for %d in %d requests: %.3f%% twice, %.3f%% without what no process had read at a kill; at most %d read and not kept at one kill",
+		n, sent, size, requests, twice, fetched, held)
 	if p != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -75,8 +81,9 @@ func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64
 			t.Error("no connection was cut")
 		}
 	}
-	if twice > percent {
-		t.Errorf("%.2f%% were fetched twice", twice)
+	// On a busy machine bytes lie in the sockets: they were sent, and not fetched.
+	if fetched > percent || twice > 2*percent {
+		t.Errorf("%.2f%% were sent twice, %.2f%% fetched twice", twice, fetched)
 	}
 	if held > 256<<10 { // of 8 streams; each is between reading and writing at worst
 		t.Errorf("%d bytes were read and lost at one kill", held)
@@ -86,7 +93,7 @@ func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64
 	}
 }
 
-// A busy machine leaves bytes in the sockets, which are lost too: one percent is for the long test.
+// One percent is for the long test: the bytes that a kill costs do not grow with the file.
 func TestKills(t *testing.T)      { kills(t, 15e6, 10, 8e6, false, 10) }
 func TestKillsProxy(t *testing.T) { kills(t, 15e6, 10, 8e6, true, 10) }
 
