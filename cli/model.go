@@ -44,13 +44,29 @@ func (a *app) models() ([]messages.Model, error) {
 	switch {
 	case err == nil:
 		defer c.Close()
-		var r messages.ModelListReply
-		err := c.Request(a.ctx, messages.QueenSubject(messages.OpModelList), &messages.Done{}, &r)
-		return r.Models, err
+		models, away, err := c.models(a.ctx)
+		for _, h := range away {
+			fmt.Fprintf(a.stderr, "hive %s does not answer: its models are not in the list\n", h)
+		}
+		return models, err
 	case a.Server != "":
 		return nil, err
 	}
 	return catalog.New(catalog.Config{DataDir: a.DataDir}).Available(), nil
+}
+
+// models is what every hive has, page by page, and which did not answer.
+func (c *client) models(ctx context.Context) (all []messages.Model, away []messages.HiveID, err error) {
+	for req := (messages.ModelListRequest{}); ; {
+		var page messages.ModelListReply
+		if err := c.Request(ctx, messages.QueenSubject(messages.OpModelList), &req, &page); err != nil {
+			return nil, nil, err
+		}
+		all, away = append(all, page.Models...), append(away, page.Away...)
+		if req.After = page.Next; req.After == "" {
+			return all, away, nil
+		}
+	}
 }
 
 type modelGetCmd struct {

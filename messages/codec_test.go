@@ -26,7 +26,7 @@ func payloads() []any {
 		&EngineRequest{Job: "j"}, &PullRequest{Job: "j"}, &WorkerListReply{Workers: []WorkerView{{WorkerInfo: w, Suspect: "s", Bus: "up"}}}, &HiveListReply{Hives: []HiveInfo{}},
 		&ModelListReply{Models: []Model{{ID: "m", Refs: []string{"r"}}}}, &EngineListReply{Engines: []Engine{}}, &StatusReply{Health: "ok"},
 		&JobEvent{Job: "j", State: JobFailed, Error: Errorf(CodeBusy, "op", "no slot").WithHint("wait")},
-		&JobTick{Job: "j", Done: 1, Total: 2}, &JobListReply{Jobs: []JobInfo{{Job: "j"}}}, &WorkerListRequest{After: "w"},
+		&JobTick{Job: "j", Done: 1, Total: 2}, &JobListReply{Jobs: []JobInfo{{Job: "j"}}}, &WorkerListRequest{After: "w"}, &ModelListRequest{After: "h/m"},
 		&Event{Kind: "worker.lost", Info: &w}, &EventListRequest{Kind: "worker.*"}, &PeerCancel{From: "q", Job: "j"},
 		&EventListReply{Events: []StoredEvent{{Seq: 1, Subject: "s", Event: []byte(`{"a":1}`)}}}, &JobEventsReply{Events: []JobEvent{}},
 		&InferRequest{ID: "r", Model: "m", Body: []byte(`{"a":1}`)}, &CancelRequest{ID: "r"}, &StreamEnd{Frames: 2},

@@ -44,10 +44,21 @@ type ModelFile struct {
 	InPlace   bool   `msgpack:"in_place,omitempty" json:"in_place,omitempty"` // another's: never changed or removed
 }
 
-// ModelListReply is every model that can be served, sorted by id.
+// ModelListRequest asks for a page of the models.
+type ModelListRequest struct {
+	Versioned
+	// After is the Next of the page before; empty for the first.
+	After string `msgpack:"after,omitempty" json:"after,omitempty"`
+}
+
+// ModelListReply is a page of the models that can be served, sorted by hive and id: as many as fit a message.
 type ModelListReply struct {
 	Versioned
 	Models []Model `msgpack:"models" json:"models"`
+	// Next is what to ask for After to get the next page; empty at the end.
+	Next string `msgpack:"next,omitempty" json:"next,omitempty"`
+	// Away are hives that did not answer in time: what they have is not in the list.
+	Away []HiveID `msgpack:"away,omitempty" json:"away,omitempty"`
 }
 
 // ModelRef names a model by its public name or by a reference that it was asked for by.

@@ -16,6 +16,7 @@ import (
 	"github.com/rbee-project/rbee/bus"
 	"github.com/rbee-project/rbee/gguf/bees"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog"
 	"github.com/rbee-project/rbee/services/hive/spawn"
 )
 
@@ -328,4 +329,53 @@ func (f *fixture) streams(t *testing.T) error {
 	_, err := f.queen.RequestRaw(within(t), "$JS.API.STREAM.CREATE."+messages.JobsStream,
 		[]byte(`{"name":"`+messages.JobsStream+`","subjects":["`+messages.JobWildcard+`"],"retention":"limits","storage":"file","max_consumers":-1,"max_msgs":-1,"max_bytes":-1,"num_replicas":1}`))
 	return err
+}
+
+// A hive with more models than a message holds lists them by pages.
+func TestModelPages(t *testing.T) {
+	f := start(t, "serves", true)
+	long := f.dir
+	for range 14 {
+		long = filepath.Join(long, strings.Repeat("d", 250))
+	}
+	if err := os.MkdirAll(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	bee := filepath.Join(f.dir, "bee.gguf")
+	if err := bees.WriteFile(bee, bees.Tiny); err != nil {
+		t.Fatal(err)
+	}
+	const n = 120 // of 7 KB or more each
+	want := map[string]bool{}
+	for i := range n {
+		path := filepath.Join(long, fmt.Sprintf("m%03d.gguf", i))
+		if err := os.Link(bee, path); err != nil {
+			t.Fatal(err)
+		}
+		m, err := f.hive.catalog.Resolve(within(t), path, catalog.Watcher{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[m.ID] = true
+	}
+	pages, last := 0, ""
+	for req := (&messages.ModelListRequest{}); ; pages++ {
+		var r messages.ModelListReply
+		if err := f.ask(t, messages.OpModelList, req, &r); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range r.Models {
+			if m.ID <= last {
+				t.Errorf("%s after %s", m.ID, last)
+			}
+			last = m.ID
+			delete(want, m.ID)
+		}
+		if req.After = r.Next; req.After == "" {
+			break
+		}
+	}
+	if len(want) > 0 || pages < 1 {
+		t.Errorf("%d models are not on %d pages", len(want), pages+1)
+	}
 }

@@ -10,8 +10,23 @@ import (
 	"github.com/rbee-project/rbee/services/hive/catalog/stores"
 )
 
-func (h *Hive) modelList(context.Context, *bus.Call, *messages.Versioned) (*messages.ModelListReply, error) {
-	return &messages.ModelListReply{Models: h.catalog.Available()}, nil
+// modelList is a page of what can be served; its cursor is a model's id.
+func (h *Hive) modelList(_ context.Context, call *bus.Call, r *messages.ModelListRequest) (*messages.ModelListReply, error) {
+	out, page := &messages.ModelListReply{Models: []messages.Model{}}, messages.Page{Format: messages.FormatOf(call.Data)}
+	for _, m := range h.catalog.Available() {
+		if r.After != "" && m.ID <= r.After {
+			continue
+		}
+		switch fits, err := page.Takes(&m); {
+		case err != nil:
+			return nil, err
+		case !fits:
+			out.Next = out.Models[len(out.Models)-1].ID
+			return out, nil
+		}
+		out.Models = append(out.Models, m)
+	}
+	return out, nil
 }
 
 func (h *Hive) modelGet(_ context.Context, _ *bus.Call, r *messages.ModelRef) (*messages.Model, error) {

@@ -78,21 +78,17 @@ func (q *Queen) status(context.Context, *bus.Call, *messages.Versioned) (*messag
 	return r, nil
 }
 
-// pageBytes bounds what a page of a list holds, well below a message's limit.
-const pageBytes = 700 << 10
-
 func (q *Queen) workerList(_ context.Context, call *bus.Call, req *messages.WorkerListRequest) (*messages.WorkerListReply, error) {
 	r := &messages.WorkerListReply{Workers: []messages.WorkerView{}}
-	format, bytes, after := messages.FormatOf(call.Data), 0, req.After
+	page, after := messages.Page{Format: messages.FormatOf(call.Data)}, req.After
 	for {
 		part := q.registry.Page(after, 500)
 		for i := range part {
 			v := view(&part[i])
-			data, err := messages.Encode(format, &v)
-			if err != nil {
+			switch fits, err := page.Takes(&v); {
+			case err != nil:
 				return nil, fmt.Errorf("worker %s: %w", v.ID, err)
-			}
-			if bytes += len(data); bytes > pageBytes && len(r.Workers) > 0 {
+			case !fits:
 				r.Next = after
 				return r, nil
 			}
@@ -134,25 +130,6 @@ func (q *Queen) hiveGet(_ context.Context, _ *bus.Call, ref *messages.HiveRef) (
 		}
 	}
 	return nil, messages.Errorf(messages.CodeNotFound, "hive", "no hive %q", ref.ID).WithHint("rbee hive list")
-}
-
-// modelList asks every hive, 5 s at most; one that does not answer is left out.
-func (q *Queen) modelList(ctx context.Context, _ *bus.Call, _ *messages.Versioned) (*messages.ModelListReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	r := &messages.ModelListReply{Models: []messages.Model{}}
-	for _, h := range q.registry.Hives() {
-		var one messages.ModelListReply
-		if err := q.conn.Request(ctx, messages.HiveSubject(h.ID, messages.OpModelList), &messages.Done{}, &one); err != nil {
-			q.log.Warn("models of a hive", "hive", h.ID, "error", err)
-			continue
-		}
-		for _, m := range one.Models {
-			m.Hive = h.ID
-			r.Models = append(r.Models, m)
-		}
-	}
-	return r, nil
 }
 
 // modelGet asks the named hive, or one after another.

@@ -48,7 +48,7 @@ func (w *world) hiveWith(t *testing.T, h *fakeHive) *fakeHive {
 			h.cancelled <- r.Job
 			return &messages.Done{OK: true}, nil
 		}),
-		messages.OpModelList: bus.Handle(func(context.Context, *bus.Call, *messages.Versioned) (*messages.ModelListReply, error) {
+		messages.OpModelList: bus.Handle(func(context.Context, *bus.Call, *messages.ModelListRequest) (*messages.ModelListReply, error) {
 			return &messages.ModelListReply{Models: []messages.Model{{ID: "m"}}}, nil
 		}),
 		messages.OpLogs: bus.Handle(func(context.Context, *bus.Call, *messages.LogsRequest) (*messages.LogsReply, error) {

@@ -18,7 +18,7 @@ func (q *Queen) jobList(context.Context, *bus.Call, *messages.Versioned) (*messa
 	for _, j := range q.keeper.List() {
 		j = brief(j)
 		data, err := json.Marshal(&j)
-		if bytes += len(data); err != nil || bytes > pageBytes {
+		if bytes += len(data); err != nil || bytes > messages.PageBytes {
 			break
 		}
 		r.Jobs = append(r.Jobs, j)
@@ -147,7 +147,7 @@ func (q *Queen) page(ctx context.Context, stream, filter string, after uint64, s
 			if err != nil {
 				continue
 			}
-			if bytes += len(m.Data()) + len(m.Subject()) + 32; bytes > pageBytes && next > 0 {
+			if bytes += len(m.Data()) + len(m.Subject()) + 32; bytes > messages.PageBytes && next > 0 {
 				return next, nil
 			}
 			take(m, meta.Sequence.Stream)

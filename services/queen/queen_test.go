@@ -32,7 +32,7 @@ func TestReadsByHandAndByProgram(t *testing.T) {
 		messages.OpWorkerGet:  {`{"id":"w1"}`, &messages.WorkerRef{ID: "w1"}, "w1"},
 		messages.OpHiveList:   {"", &messages.Done{}, "h1"},
 		messages.OpHiveGet:    {`{"id":"h1"}`, &messages.HiveRef{ID: "h1"}, "h1"},
-		messages.OpModelList:  {"", &messages.Done{}, "h1"},
+		messages.OpModelList:  {"", &messages.ModelListRequest{}, "h1"},
 		messages.OpJobEvents:  {`{"job":"none"}`, &messages.JobRef{Job: "none"}, "events"},
 	} {
 		t.Run(op, func(t *testing.T) {
