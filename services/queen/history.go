@@ -3,7 +3,6 @@ package queen
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"time"
 
@@ -135,14 +134,14 @@ func (q *Queen) page(ctx context.Context, stream, filter string, after uint64, s
 	if err != nil {
 		return 0, unavailable(err)
 	}
-	for bytes := 0; ; {
-		batch, err := c.FetchNoWait(200)
+	left := c.CachedInfo().NumPending
+	for bytes := 0; left > 0; {
+		// FetchNoWait gives up after a second without a word, which looks like the end.
+		batch, err := c.Fetch(int(min(left, 200)), jetstream.FetchContext(ctx))
 		if err != nil {
 			return 0, unavailable(err)
 		}
-		n := 0
 		for m := range batch.Messages() {
-			n++
 			meta, err := m.Metadata()
 			if err != nil {
 				continue
@@ -151,13 +150,14 @@ func (q *Queen) page(ctx context.Context, stream, filter string, after uint64, s
 				return next, nil
 			}
 			take(m, meta.Sequence.Stream)
-			next = meta.Sequence.Stream
+			next, left = meta.Sequence.Stream, meta.NumPending
 		}
-		if err := batch.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
+		if err := batch.Error(); err != nil {
 			return 0, unavailable(err)
 		}
-		if n == 0 {
-			return 0, nil
+		if err := ctx.Err(); err != nil && left > 0 {
+			return 0, unavailable(err)
 		}
 	}
+	return 0, nil
 }

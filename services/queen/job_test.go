@@ -142,6 +142,9 @@ func TestJobOfThePast(t *testing.T) {
 		if known() {
 			continue
 		}
+		if wave < 4 && (short.State == messages.JobStep || long.State == messages.JobStep) {
+			continue // the table had them, told of again, for as long as the answer took
+		}
 		for _, i := range []messages.JobInfo{short, long} {
 			if err1 != nil || err2 != nil || i.State != messages.JobFailed || messages.CodeOf(i.Error) != messages.CodeBadModel || i.Executor != "hive-h1" || i.StartedAt.IsZero() {
 				t.Errorf("%s: state %s, error %v; %v, %v", i.Job, i.State, i.Error, err1, err2)
