@@ -147,13 +147,21 @@ func ids(models []messages.Model) []string {
 	return out
 }
 
-// spellings are the ways to write one reference that need no vendor to be known: "hf:" may be left out.
+// spellings are the ways to write one reference that need no vendor to be known: "hf:" may be left out, and
+// Ollama's tag "latest".
 func spellings(ref string) []string {
-	const hf = "hf:"
+	const hf, latest = "hf:", ":latest"
 	repo, named := strings.CutPrefix(ref, hf)
+	short, tagged := strings.CutSuffix(ref, latest)
+	name, ofOllama := strings.CutPrefix(short, "ollama:")
 	switch {
 	case ref == "":
 		return nil
+	case ofOllama && name != "" && !strings.ContainsAny(name[strings.LastIndexByte(name, '/')+1:], ":@"):
+		if tagged {
+			return []string{ref, short}
+		}
+		return []string{ref, ref + latest}
 	case !strings.Contains(repo, "/") || strings.Contains(repo, "://") || filepath.IsAbs(repo) || strings.HasPrefix(repo, "ollama:"):
 		return []string{ref}
 	case named:

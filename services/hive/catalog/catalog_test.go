@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"io/fs"
 	"os"
@@ -198,7 +199,8 @@ func TestBadModels(t *testing.T) {
 		"empty":            {write("empty.gguf", nil, 0o600), ""},
 		"truncated":        {write("half.gguf", whole[:len(whole)/2], 0o600), "truncated"},
 		"truncated header": {write("head.gguf", whole[:100], 0o600), "truncated"},
-		"folder":           {files, "6 models"},
+		"escape sequence":  {write("escape.gguf", bytes.Replace(whole, []byte("llama"), []byte("\x1b[31m"), 1), 0o600), "no name"},
+		"folder":           {files, "7 models"},
 		"device":           {os.DevNull, "not a regular file"},
 		"unreadable":       {write("secret.gguf", whole, 0), "may not be read"},
 	} {

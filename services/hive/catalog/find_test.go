@@ -15,7 +15,7 @@ func TestFindSpellings(t *testing.T) {
 	s := newStock()
 	for name, refs := range map[string][]string{
 		"org/repo:Q4_K_M": {"test:1"}, "hf-like": {"test:2"}, "Case": {"test:3"}, "case": {"test:4"}, "ollama:qwen3": {"test:5"}, "Alone": {"test:6"},
-		"no-full": {"test:7"},
+		"no-full": {"test:7"}, "ollama:tagged:latest": {"test:8"},
 	} {
 		a := s.put(refs[0], name, weights(uint64(refs[0][5]), 4096))
 		if name == "no-full" {
@@ -39,7 +39,7 @@ func TestFindSpellings(t *testing.T) {
 	for name, want := range map[string]string{
 		"org/repo:Q4_K_M": "org/repo:Q4_K_M", "hf:org/repo:Q4_K_M": "org/repo:Q4_K_M", "ORG/repo:q4_k_m": "org/repo:Q4_K_M", "hf:Org/Repo:Q4_K_M": "org/repo:Q4_K_M",
 		"hf:org/other": "hf-like", "org/other": "hf-like", "https://huggingface.co/org/other": "hf-like", "Case": "Case", "case": "case", "CASE": "",
-		"ollama:qwen3": "ollama:qwen3", "hf:ollama:qwen3": "", "alone": "Alone", "test:6": "Alone", "test:6@1": "Alone", "TEST:6": "", "": "", "hf:": "", "/org/other": "", "hf:hf-like": "",
+		"ollama:qwen3": "ollama:qwen3", "ollama:qwen3:latest": "ollama:qwen3", "ollama:qwen3:8b": "", "ollama:tagged": "ollama:tagged:latest", "ollama:": "", "hf:ollama:qwen3": "", "alone": "Alone", "test:6": "Alone", "test:6@1": "Alone", "TEST:6": "", "": "", "hf:": "", "/org/other": "", "hf:hf-like": "",
 		"org": "", "no-full": "no-full",
 	} {
 		found, err := c.Find(name)
@@ -48,7 +48,7 @@ func TestFindSpellings(t *testing.T) {
 		}
 	}
 	names, aliases := c.Names()
-	if len(names) != 8 {
+	if len(names) != 9 {
 		t.Errorf("names %q", names)
 	}
 	for alias, id := range aliases {
@@ -56,7 +56,7 @@ func TestFindSpellings(t *testing.T) {
 			t.Errorf("alias %q is said to be %q, and is %q: %v", alias, id, found.ID, err)
 		}
 	}
-	for _, alias := range []string{"test:7", "hf:org/repo:Q4_K_M", "org/other", "hf:org/other", "test:6", "test:6@1"} {
+	for _, alias := range []string{"test:7", "hf:org/repo:Q4_K_M", "org/other", "hf:org/other", "test:6", "test:6@1", "ollama:tagged"} {
 		if aliases[alias] == "" {
 			t.Errorf("no alias %q", alias)
 		}

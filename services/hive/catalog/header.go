@@ -6,6 +6,7 @@ import (
 
 	"github.com/rbee-project/rbee/gguf"
 	"github.com/rbee-project/rbee/messages"
+	"github.com/rbee-project/rbee/services/hive/catalog/plan"
 )
 
 // header is a model file's header and size in bytes.
@@ -21,6 +22,9 @@ func openHeader(path string) (header, error) {
 		return header{}, err
 	}
 	h, err := gguf.OpenHeader(path)
+	if err == nil {
+		err = plan.CheckArchitecture(h)
+	}
 	if err != nil {
 		return header{}, badModel(path, err)
 	}

@@ -122,6 +122,8 @@ func (c *Catalog) importOne(ctx context.Context, f *stores.Found, dryRun bool, w
 		_, err = c.register(ctx, &m, ref, w)
 	}
 	switch {
+	case messages.CodeOf(err) == messages.CodeConflict: // not its hint: an import gives no names
+		out.Text = messages.AsError(err, opResolve).Message + "; rbee model rm that one first"
 	case err != nil:
 		out.Text = err.Error()
 	case dryRun:

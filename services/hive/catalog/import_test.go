@@ -80,7 +80,7 @@ func TestImport(t *testing.T) {
 	pull(t, c, Pull{Ref: "test:taken"})
 	before := tree(t, dir)
 
-	problems := map[string]string{"taken": "is taken by", "half": "half of it is there", "bad name": "cannot be a model's name", strings.Repeat("long", 100): "cannot be"}
+	problems := map[string]string{"taken": "cannot have it; rbee model rm that one first", "half": "half of it is there", "bad name": "cannot be a model's name", strings.Repeat("long", 100): "cannot be"}
 	for name, m := range importAll(t, c, s, true) {
 		want := StateFound
 		if problems[name] != "" {

@@ -258,8 +258,8 @@ func (c *Catalog) manifests() []manifest {
 
 var anyDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 
-// needed is every digest that a manifest names, also one of a newer version or one that is damaged. Where one
-// cannot be read nobody knows what is needed: that is an error.
+// needed is every digest of a blob that a model has, and every one that a manifest of a newer version or a damaged one
+// names. Where one cannot be read nobody knows what is needed: that is an error.
 func (c *Catalog) needed() (map[string]bool, error) {
 	dirs, err := os.ReadDir(c.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -273,6 +273,14 @@ func (c *Catalog) needed() (map[string]bool, error) {
 		b, err := readBounded(filepath.Join(c.dir, d.Name(), manifestName))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
+		}
+		if m, err := readManifest(filepath.Join(c.dir, d.Name())); err == nil {
+			for _, f := range m.Files {
+				if f.InPlace == "" {
+					out[f.Digest] = true
+				}
+			}
+			continue
 		}
 		for _, digest := range anyDigest.FindAll(b, -1) {
 			out[string(digest)] = true

@@ -114,11 +114,16 @@ func (c *Catalog) pull(ctx context.Context, p Pull, w Watcher) (messages.Model, 
 			}
 		}
 	}
+	c.knowUnchanged(v, a)
 	for _, note := range a.Notes {
 		w.say("%s", note)
 	}
 	m := newManifest(v.Name(), a)
 	if p.Name != "" {
+		if likePath(p.Name) {
+			return messages.Model{}, messages.Errorf(messages.CodeBadRequest, opResolve, "%.80q cannot be a model's name: it would be taken for a path", p.Name).
+				WithHint("give another one with --name")
+		}
 		m.ID = p.Name
 	}
 	if err := checkName(m.ID); err != nil {
@@ -163,8 +168,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// conflict says whether another model has m's public name. A model that was asked for by the same reference
-// is the same one, grown older: it is replaced. a stands for m's files while they are not fetched.
+// conflict says whether another model has m's public name. A model that was asked for by the same reference, or by
+// another for the same thing, is the same one, grown older: it is replaced. a stands for m's files while they are not
+// fetched.
 func (c *Catalog) conflict(m *manifest, a *vendor.Artifact, ref string, fetched bool) error {
 	dir := filepath.Join(c.dir, folder(m.ID))
 	old, err := readManifest(dir)
@@ -172,12 +178,13 @@ func (c *Catalog) conflict(m *manifest, a *vendor.Artifact, ref string, fetched 
 	case errors.Is(err, errNewer):
 		return messages.Errorf(messages.CodeConflict, opResolve, "model %q cannot be registered anew: %w", m.ID, err).
 			WithHint("use that version, give another name with --name, or remove %s", dir)
-	case err != nil || old.ID == m.ID && slices.Contains(old.Refs, ref):
+	case err != nil || old.ID == m.ID && (slices.Contains(old.Refs, ref) || old.grewInto(m, ref)):
 		return nil
 	case old.ID != m.ID: // their digests start alike: somebody tried for long
 		return messages.Errorf(messages.CodeConflict, opResolve, "the names %q and %q have the same folder", m.ID, old.ID).WithHint("give it another with --name")
 	}
-	if fetched && sameWeights(old.weights(), m.weights()) || !fetched && sameFiles(old.weights(), a.Files) {
+	if fetched && sameWeights(old.weights(), m.weights()) && sameManners(old.Files, m.Files) ||
+		!fetched && sameFiles(old.weights(), a.Files) && sameManners(old.Files, filesOf(a)) {
 		return nil
 	}
 	there, err := c.present(&old)
@@ -186,25 +193,6 @@ func (c *Catalog) conflict(m *manifest, a *vendor.Artifact, ref string, fetched 
 	}
 	return messages.Errorf(messages.CodeConflict, opResolve, "the name %q is taken by %s (%s), so %s cannot have it", m.ID, there.Path,
 		strings.Join(old.Refs, ", "), ref).WithHint("give it another with --name, or remove that one: rbee model rm %s", m.ID)
-}
-
-func sameWeights(a, b []file) bool {
-	return slices.EqualFunc(a, b, func(x, y file) bool {
-		return x.Digest != "" && x.Digest == y.Digest || x.InPlace != "" && x.InPlace == y.InPlace
-	})
-}
-
-// sameFiles compares with what a vendor knows before the fetch; what it does not know may be the same.
-func sameFiles(old []file, files []vendor.File) bool {
-	var now []file
-	for _, f := range files {
-		if f.Kind == vendor.Model {
-			now = append(now, file{Digest: f.Digest, InPlace: f.InPlace})
-		}
-	}
-	return slices.EqualFunc(old, now, func(x, y file) bool {
-		return y.Digest == "" && y.InPlace == "" || x.Digest != "" && x.Digest == y.Digest || x.InPlace != "" && x.InPlace == y.InPlace
-	})
 }
 
 // register makes the model visible: its files are there and verified.
@@ -230,6 +218,9 @@ func (c *Catalog) register(ctx context.Context, m *manifest, ref string, w Watch
 			m.Full = cmp.Or(m.Full, old.Full)
 		} else if d := old.digest(); d != "" {
 			w.say("%s was %s and is %s now", m.ID, short(d), short(m.digest()))
+			if old.grewInto(m, ref) {
+				m.Refs = slices.DeleteFunc(slices.Clone(old.Refs), pinned)
+			}
 		}
 	}
 	if !slices.Contains(m.Refs, ref) {

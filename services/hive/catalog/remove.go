@@ -42,11 +42,11 @@ func (c *Catalog) Remove(ctx context.Context, name string) (messages.RemoveReply
 	if err := os.RemoveAll(dir); err != nil {
 		return out, err
 	}
-	own := map[string]bool{}
+	its := map[string]bool{} // also a blob of a file in place: what was copied before may be needed by nobody else
 	for _, f := range m.Files {
-		own[f.Digest] = f.InPlace == "" || own[f.Digest]
+		its[f.Digest] = true
 	}
-	return out, c.sweepBlobs(false, func(digest string) bool { return own[digest] }, &out)
+	return out, c.sweepBlobs(false, func(digest string) bool { return its[digest] }, &out)
 }
 
 // GC removes files that no model needs and no pull claims, downloads that stopped more than a week ago (with

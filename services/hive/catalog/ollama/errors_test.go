@@ -57,7 +57,7 @@ func TestWording(t *testing.T) {
 		"cut off":       {says(200, "{", "Content-Length", "100"), messages.CodeUnavailable, "cannot get the manifest of ollama:bee:latest"},
 		"to http":       {says(307, "", "Location", "http://192.0.2.1/x?signature=SECRET"), messages.CodeDenied, `redirects to "http://192.0.2.1"`},
 		"to nowhere":    {says(307, ""), messages.CodeBadRequest, "307 Temporary Redirect"},
-		"to itself":     {says(307, "", "Location", beeManifest), messages.CodeUnavailable, "redirects"},
+		"to itself":     {says(307, "", "Location", beeManifest), messages.CodeBadRequest, "more than 10 redirects"},
 		"adapter":       {says(200, manifestOf(one("adapter", 1))), messages.CodeBadModel, "merge the two"},
 		"container":     {says(200, manifestOf()), messages.CodeModelUnknown, someDigest},
 	} {

@@ -67,7 +67,11 @@ func onlySafe(next func(*http.Request, []*http.Request) error) func(*http.Reques
 			return messages.Errorf(messages.CodeDenied, op, "%s redirects to %.100q, where models are not fetched from", via[0].URL.Host, req.URL.Scheme+"://"+req.URL.Host).
 				WithHint("a registry may lead to https only, and none elsewhere to this machine")
 		}
-		return next(req, via)
+		if err := next(req, via); err != nil { // another try would be led the same way
+			return messages.Errorf(messages.CodeBadRequest, op, "%s is not followed: %w", via[0].URL.Host, err).
+				WithHint("tell whoever runs the registry, and check %s if it is set", RegistryVariable)
+		}
+		return nil
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/rbee-project/rbee/gguf"
@@ -77,7 +78,9 @@ func (h *Header) add(ctx context.Context, f *vendor.File, fetch Fetch) error {
 	case tensors > uint64(MaxTensors-len(h.Tensors)) && string(w.bytes[:4]) == "GGUF":
 		err = fmt.Errorf("%w: over %d tensors", gguf.ErrBounds, MaxTensors)
 	default:
-		header, err = gguf.ReadHeader(w, w.length())
+		if header, err = gguf.ReadHeader(w, w.length()); err == nil {
+			err = CheckArchitecture(header)
+		}
 	}
 	if w.err != nil {
 		err = w.err
@@ -95,6 +98,17 @@ func (h *Header) add(ctx context.Context, f *vendor.File, fetch Fetch) error {
 	h.First, h.name = header, f.Name
 	h.keys, _ = ownKeys(w.bytes, header.Architecture) // without them there is a coarser estimate
 	return nil
+}
+
+var architectureForm = regexp.MustCompile(`^[0-9A-Za-z._-]{0,64}$`)
+
+// CheckArchitecture refuses a header whose architecture is no name. No engine has such a one, and it is shown to
+// people: it could write anything to their terminal. The error wraps [gguf.ErrMalformed].
+func CheckArchitecture(h *gguf.Header) error {
+	if architectureForm.MatchString(h.Architecture) {
+		return nil
+	}
+	return fmt.Errorf("%w: its architecture %.40q is no name", gguf.ErrMalformed, h.Architecture)
 }
 
 // readError says what is wrong with the file called name.

@@ -193,6 +193,7 @@ func TestBadSources(t *testing.T) {
 		tooLong = append(tooLong, 1, 0, 0, 0, 0, 0, 0, 0, byte('a'+i), valueString, 0, 0, 0)
 		tooLong = append(binary.LittleEndian.AppendUint64(tooLong, text), make([]byte, text)...)
 	}
+	escapes := bytes.Replace(model, []byte("llama"), []byte("\x1b[31m"), 1)
 	failed := errors.New("no route")
 	for name, tc := range map[string]struct {
 		files []vendor.File
@@ -207,6 +208,7 @@ func TestBadSources(t *testing.T) {
 		"short":       {one(model), short(model[:5000]), messages.CodeUnavailable, "less than it should"},
 		"endless":     {one(tooLong), inMemory(tooLong), messages.CodeBadModel, "32 MiB"},
 		"its own":     {one(model), func(context.Context, *vendor.File, vendor.Range) (*vendor.Body, error) { return nil, failed }, messages.CodeInternal, "no route"},
+		"escapes":     {one(escapes), inMemory(escapes), messages.CodeBadModel, "no name"},
 		"other size":  {one(model[:1<<20]), inMemory(model), messages.CodeUnavailable, "changed"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 // that cannot be seen anywhere: each becomes "-".
 func PublicName(path string) string {
 	name := filepath.Base(path)
-	if ext := filepath.Ext(name); strings.EqualFold(ext, extension) && len(ext) < len(name) {
+	for ext := filepath.Ext(name); strings.EqualFold(ext, extension) && len(ext) < len(name); ext = filepath.Ext(name) {
 		name = strings.TrimSuffix(name, ext)
 	}
 	name = strings.Map(func(r rune) rune {

@@ -12,6 +12,7 @@ func TestPublicName(t *testing.T) {
 	for path, want := range map[string]string{
 		"/models/Bee-Q8_0.gguf": "Bee-Q8_0",
 		"Bee.GGUF":              "Bee",
+		"bee.gguf.GGUF":         "bee",
 		"bee.bin":               "bee.bin",
 		"a b:c\\d\te.gguf":      "a-b-c-d-e",
 		"hf:org.gguf":           "hf-org",
