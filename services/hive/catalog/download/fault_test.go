@@ -250,6 +250,21 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// A source that fails for long: why nothing comes is said while it lasts, once.
+func TestTroubleIsSaid(t *testing.T) {
+	content := bytesOf(3<<20, 29)
+	for fails, want := range map[int]int{sayAfter - 1: 0, sayAfter + 2: 1} {
+		s := newServer(t, content)
+		s.answer = status(503, 1, fails)
+		spec, words := s.spec(t)
+		spec.Streams = 1
+		mustGet(t, spec, content)
+		if n := words.count("trying again: "); n != want || words.count("503") != want {
+			t.Errorf("%d failures: said %q", fails, words.all())
+		}
+	}
+}
+
 // The network vanishes: said after the patience, and what is there is kept.
 func TestVanishedNetwork(t *testing.T) {
 	content := bytesOf(6<<20, 22)

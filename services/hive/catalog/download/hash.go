@@ -120,7 +120,7 @@ func (t *transfer) syncer(ctx context.Context, stop context.CancelCauseFunc) {
 
 // settle is called when nobody writes any more. It has the journal say what can be believed.
 func (t *transfer) settle() error {
-	if t.boot() == "" { // else what is written counts, for as long as the computer runs
+	if t.spec.Digest == "" || bootID() == "" { // else what is written counts, for as long as the computer runs
 		_ = t.sync()
 	}
 	if !t.unsynced.Load() {

@@ -15,9 +15,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// killed is what a download with kills is, besides.
+type killed string
+
+const (
+	plainly killed = ""
+	cut     killed = "through a proxy that cuts connections"
+	unsure  killed = "without a digest"
+)
+
 // kills downloads size bytes at perSecond from a server with kills of the process on the way, each after a
 // random number of bytes, and checks that nothing that was kept is lost and at most percent fetched twice.
-func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64) {
+func kills(t *testing.T, size, n int, perSecond int64, how killed, percent float64) {
 	content := bytesOf(size, 1)
 	s := newServer(t, content)
 	s.piece = 1 << 10
@@ -25,7 +34,10 @@ func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64
 	dir := t.TempDir()
 	c := childSpec{Dir: filepath.Join(dir, "part"), Final: filepath.Join(dir, "final"), Address: s.URL, Size: int64(size), Digest: digestOf(content), Streams: 8}
 	var p *proxy
-	if cut {
+	if how == unsure {
+		c.Digest = ""
+	}
+	if how == cut {
 		p = newProxy(t, s.Listener.Addr().String(), 100<<10, int64(size)/15)
 		c.Address = "http://" + p.Addr().String()
 	}
@@ -94,8 +106,9 @@ func kills(t *testing.T, size, n int, perSecond int64, cut bool, percent float64
 }
 
 // One percent is for the long test: the bytes that a kill costs do not grow with the file.
-func TestKills(t *testing.T)      { kills(t, 15e6, 10, 8e6, false, 10) }
-func TestKillsProxy(t *testing.T) { kills(t, 15e6, 10, 8e6, true, 10) }
+func TestKills(t *testing.T)       { kills(t, 15e6, 10, 8e6, plainly, 10) }
+func TestKillsProxy(t *testing.T)  { kills(t, 15e6, 10, 8e6, cut, 10) }
+func TestKillsUnsure(t *testing.T) { kills(t, 15e6, 10, 8e6, unsure, 10) }
 
 // unreadFrom is how many bytes from a server lie in the sockets of this machine.
 func unreadFrom(t *testing.T, server net.Addr) (sum int64) {

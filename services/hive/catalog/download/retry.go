@@ -16,6 +16,8 @@ const (
 	maxWhole = 3         // whole files in a row that one stream gets for a range, of a source that gave ranges
 	maxVain  = 20        // tries in a row of one stream that broke off or stalled and brought nothing new
 	maxAsked = time.Hour // that servers may have us wait without a byte
+	sayAfter = 5         // failures of one stream in a row are said,
+	sayEvery = time.Minute
 )
 
 // readError is a body that broke off.
@@ -60,6 +62,10 @@ func (t *transfer) mayRetry(st *stream, err error) error {
 		return err
 	default:
 		t.leaveFor(vendor.Wait(err))
+	}
+	if st.fails >= sayAfter && (t.saidWhy.IsZero() || time.Since(t.saidWhy) >= sayEvery) {
+		t.saidWhy = time.Now()
+		t.note("trying again: %v", err)
 	}
 	if vain >= maxVain {
 		return t.gaveUp("%d tries in a row brought nothing new: %w", vain, err)

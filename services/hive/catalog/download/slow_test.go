@@ -5,5 +5,5 @@ package download
 import "testing"
 
 // 200 MB at 5 MB/s, 60 kills.
-func TestSlowKills(t *testing.T)      { kills(t, 200e6, 60, 5e6, false, 1) }
-func TestSlowKillsProxy(t *testing.T) { kills(t, 200e6, 60, 5e6, true, 1) }
+func TestSlowKills(t *testing.T)      { kills(t, 200e6, 60, 5e6, plainly, 1) }
+func TestSlowKillsProxy(t *testing.T) { kills(t, 200e6, 60, 5e6, cut, 1) }

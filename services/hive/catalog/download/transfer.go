@@ -47,6 +47,7 @@ type transfer struct {
 	askedAt   int64         // lastByte when askedSum began
 	last      error         // why a stream failed last
 	saidStall bool
+	saidWhy   time.Time
 	refused   bool     // the source refused what follows what is here, of a file of unknown size
 	notes     []string // to be said
 }
@@ -82,7 +83,7 @@ func (g *getting) open() (*transfer, error) {
 
 // reopen continues a journal. Errors are as of [openJournal].
 func (g *getting) reopen() (*transfer, error) {
-	j, e, err := openJournal(filepath.Join(g.spec.Dir, journalName), g.boot())
+	j, e, err := openJournal(filepath.Join(g.spec.Dir, journalName), bootID())
 	if err != nil {
 		return nil, err
 	}
@@ -100,20 +101,17 @@ func (g *getting) reopen() (*transfer, error) {
 			err = fmt.Errorf("%w: the data has only %d bytes", errJournal, fi.Size())
 		}
 	}
+	if err == nil && g.spec.Digest == "" {
+		// Nobody would notice that the kernel could not write what a killed process left to it; now it says so.
+		if e := t.sync(); e != nil {
+			err = fmt.Errorf("%w: what was written is not on the disk: %w", errJournal, e)
+		}
+	}
 	if err != nil {
 		t.close()
 		return nil, err
 	}
 	return t, nil
-}
-
-// boot is in which run of the computer what was not synced counts, if it is this one; "": in none. Without a digest
-// nobody would notice that a disk was pulled out, or lost what it could not write.
-func (g *getting) boot() string {
-	if g.spec.Digest == "" {
-		return ""
-	}
-	return bootID()
 }
 
 // lastHad is the offset behind the last byte that is said to be there.
@@ -135,7 +133,7 @@ func (g *getting) create() (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := header{size: g.spec.SizeBytes, each: segmentSize(g.spec.SizeBytes), digest: g.spec.rawDigest(), version: g.version, boot: g.boot()}
+	h := header{size: g.spec.SizeBytes, each: segmentSize(g.spec.SizeBytes), digest: g.spec.rawDigest(), version: g.version, boot: bootID()}
 	j, err := createJournal(filepath.Join(g.spec.Dir, journalName), h)
 	if err != nil {
 		data.Close()
