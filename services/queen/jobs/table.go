@@ -176,9 +176,17 @@ func (j *job) orphan(cause string) (o Orphan, open bool) {
 	}
 	i := &j.info
 	e := messages.Errorf(messages.CodeUnavailable, i.Op, "its executor %s is gone: %s", i.Executor, cause).
-		WithHint("what it had begun may be there all the same: rbee worker list")
+		WithHint("%s", afterLoss(i.Op))
 	return Orphan{Last: j.last, End: messages.JobEvent{Job: i.Job, Executor: i.Executor, Op: i.Op, Seq: j.seq + 1,
 		State: messages.JobFailed, Text: e.Error(), Error: e, StartedAt: i.StartedAt}}, true
+}
+
+// afterLoss is what to do about a job whose executor is gone.
+func afterLoss(op string) string {
+	if op == messages.OpSpawn || op == messages.OpEnsure {
+		return "what it had begun may be there all the same: rbee worker list"
+	}
+	return "ask for it again: what was done so far is kept"
 }
 
 // Restart starts every clock anew: after the queen was away, silence says nothing.

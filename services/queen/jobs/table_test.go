@@ -118,11 +118,17 @@ func TestAnEndSaysWhy(t *testing.T) {
 	}
 	e := all[0].End
 	if e.Executor != "hive-a" || e.Op != "model.pull" || !e.StartedAt.Equal(sec(1)) || messages.CodeOf(e.Error) != messages.CodeUnavailable ||
-		!strings.Contains(e.Text, "hive-a is gone: its connection ended") || !strings.Contains(e.Error.Hint, "rbee") {
+		!strings.Contains(e.Text, "hive-a is gone: its connection ended") || !strings.Contains(e.Error.Hint, "again") {
 		t.Errorf("%+v, %v", e, e.Error)
 	}
-	table.Event(event("k", "hive-b", 1, messages.JobStarted), 2, sec(2))
-	if all = table.Orphans(sec(17.4)); len(all) != 2 || !strings.Contains(all[1].End.Text, "nothing heard of it for 15s") {
+	spawn := event("s", "hive-s", 1, messages.JobStarted)
+	spawn.Op = messages.OpSpawn
+	table.Event(spawn, 2, sec(1))
+	if all = table.Lost("hive-s", "it ended", sec(1)); len(all) != 1 || !strings.Contains(all[0].End.Error.Hint, "rbee worker list") {
+		t.Errorf("%+v", all)
+	}
+	table.Event(event("k", "hive-b", 1, messages.JobStarted), 3, sec(2))
+	if all = table.Orphans(sec(17.4)); len(all) != 3 || !strings.Contains(all[1].End.Text, "nothing heard of it for 15s") {
 		t.Errorf("%+v", all)
 	}
 }
