@@ -70,3 +70,20 @@ func TestTokenStaysSecret(t *testing.T) {
 		t.Error("it was not used")
 	}
 }
+
+// A signature in an address is told to nobody who looks at jobs and events.
+func TestSignatureStaysSecret(t *testing.T) {
+	const signature = "s1gnatur3OfTheTests"
+	c := start(t)
+	c.rbee(t, "model", "pull", "http://127.0.0.1:2/none.gguf?X-Amz-Signature="+signature).says(t, 1, "127.0.0.1:2/none.gguf")
+	jobs := c.ok(t, "job", "list", "--json")
+	_, id, _ := strings.Cut(jobs, `"job":"`)
+	id, _, _ = strings.Cut(id, `"`)
+	job := c.ok(t, "job", "get", id, "--json")
+	if !strings.Contains(job, "none.gguf") {
+		t.Errorf("the job does not say what it was for: %s", job)
+	}
+	if said := jobs + job + c.ok(t, "events", "--since", "1h", "--no-follow", "--json"); strings.Contains(said, signature) {
+		t.Errorf("it is told: %s", said)
+	}
+}
