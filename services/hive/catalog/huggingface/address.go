@@ -35,7 +35,7 @@ func (v *Vendor) cutHost(ref string) (string, bool) {
 // parseAddress reads what follows the host: org/repo as a browser shows it, or as in a plain reference.
 func parseAddress(ref, s string) (reference, error) {
 	s, _, _ = strings.Cut(s, "#")
-	s, _, _ = strings.Cut(s, "?")
+	s, query, _ := strings.Cut(s, "?")
 	s = strings.TrimSuffix(s, "/")
 	segs := strings.Split(s, "/")
 	switch segs[0] {
@@ -48,7 +48,8 @@ func parseAddress(ref, s string) (reference, error) {
 		if len(segs) == 3 && (segs[2] == "tree" || segs[2] == "discussions") {
 			s = strings.Join(segs[:2], "/")
 		}
-		return parsePlain(ref, s)
+		r, err := parsePlain(ref, s)
+		return r.shown(query), err
 	}
 	for i, seg := range segs {
 		dec, err := url.PathUnescape(seg)
@@ -66,5 +67,14 @@ func parseAddress(ref, s string) (reference, error) {
 	if segs[2] != "tree" && r.Path == "" {
 		return reference{}, malformed(ref, "has no file behind the revision")
 	}
-	return r, nil
+	return r.shown(query), nil
+}
+
+// shown has the GGUF file that the page is open at, where the address names no other.
+func (r reference) shown(query string) reference {
+	q, err := url.ParseQuery(query)
+	if file := q.Get("show_file_info"); err == nil && r.Path == "" && r.Quant == "" && isGGUF(file) {
+		r.Path = file
+	}
+	return r
 }

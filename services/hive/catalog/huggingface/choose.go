@@ -58,7 +58,7 @@ func (c *contents) best() (*model, []string) {
 		case o.missing() != "":
 			rest = append(rest, o.label())
 		case o.quant == m.quant && !o.aside:
-			notes = append(notes, fmt.Sprintf("%s has the same quantization", path.Base(o.parts[0].Path)))
+			notes = append(notes, fmt.Sprintf("%s has the same quantization", o.parts[0].Path))
 		default:
 			others = append(others, o)
 		}
@@ -69,7 +69,7 @@ func (c *contents) best() (*model, []string) {
 	if len(others) > 0 {
 		notes = append([]string{fmt.Sprintf("chose %s; there is also %s", m.label(), labels(others))}, notes...)
 	} else if len(notes) > 0 {
-		notes = append([]string{"chose " + path.Base(m.parts[0].Path)}, notes...)
+		notes = append([]string{"chose " + m.parts[0].Path}, notes...)
 	}
 	if len(rest) > 0 {
 		notes = append(notes, "left out, as files of it are missing: "+strings.Join(rest[:min(len(rest), 20)], ", "))
@@ -97,7 +97,7 @@ func (c *contents) quantized(r reference) (*model, []string, error) {
 			notes = append(notes, fmt.Sprintf("chose %s for %s", found.quant, r.Quant))
 		}
 		if same > 0 {
-			notes = append(notes, fmt.Sprintf("chose %s; %d more have the same quantization: name the file to have another", path.Base(found.parts[0].Path), same))
+			notes = append(notes, fmt.Sprintf("chose %s; %d more have the same quantization: name the file to have another", found.parts[0].Path, same))
 		}
 		return found, notes, nil
 	}

@@ -3,6 +3,7 @@ package huggingface
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -144,6 +145,9 @@ func (v *Vendor) unreachable(err error, s subject) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return messages.Errorf(messages.CodeUnavailable, op, "%s has not answered in time: %w", host, err).WithHint("try later")
 	}
-	return messages.Errorf(messages.CodeUnavailable, op, "cannot reach %s: %w", host, err).
+	if !strings.HasPrefix(err.Error(), host+": ") { // as vendor.Do words it
+		err = fmt.Errorf("%s: %w", host, err)
+	}
+	return messages.Errorf(messages.CodeUnavailable, op, "cannot reach %w", err).
 		WithHint("check the network and the proxy (HTTPS_PROXY); HF_ENDPOINT may name a mirror; models that are here work without: rbee model list")
 }

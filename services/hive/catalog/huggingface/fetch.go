@@ -195,13 +195,14 @@ func (v *Vendor) locate(ctx context.Context, f *vendor.File, token secret) (addr
 	return nil, false, v.nonsense(errors.New("it redirects in a circle"))
 }
 
-// sameFile compares what the hub says of a file now with what its list of files said.
+// sameFile compares what the hub says of a file now with what its list of files said. Both are of one commit: asking
+// again does not help.
 func (v *Vendor) sameFile(f *vendor.File, h http.Header) error {
 	sum := strings.Trim(strings.TrimPrefix(h.Get("X-Linked-Etag"), "W/"), `"`)
 	size, err := strconv.ParseInt(h.Get("X-Linked-Size"), 10, 64)
 	if sha256Shape.MatchString(sum) && f.Digest != "" && f.Digest != "sha256:"+sum || err == nil && f.SizeBytes >= 0 && size != f.SizeBytes {
-		return messages.Errorf(messages.CodeUnavailable, op, "%s tells two things of %s: another size or sha256 now than in its list", v.env.endpoint.Host, f.Name).
-			WithHint("try again; if it stays so, the hub or the mirror is broken")
+		return messages.Errorf(messages.CodeBadModel, op, "%s tells two things of %s: another size or sha256 now than in its list", v.env.endpoint.Host, f.Name).
+			WithHint("pull again later; if it stays so, the hub or the mirror is broken")
 	}
 	return nil
 }

@@ -205,7 +205,7 @@ func TestAHubThatTellsTwoThings(t *testing.T) {
 	} {
 		g := f
 		change(&g)
-		if _, _, err := get(t, newFor(t, hub), g, vendor.Whole); messages.CodeOf(err) != messages.CodeUnavailable || !strings.Contains(err.Error(), "two things") {
+		if _, _, err := get(t, newFor(t, hub), g, vendor.Whole); messages.CodeOf(err) != messages.CodeBadModel || vendor.Temporary(err) || !strings.Contains(err.Error(), "two things") {
 			t.Error(err)
 		}
 	}
