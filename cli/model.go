@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"text/tabwriter"
@@ -118,8 +119,9 @@ type modelRmCmd struct {
 	Force  bool     `help:"Stop the workers that serve it."`
 }
 
-// Run removes each model; files that are used in place stay where they are.
+// Run removes each model, also when another of them cannot go; files that are used in place stay where they are.
 func (r *modelRmCmd) Run(a *app) error {
+	var failed []error
 	for _, name := range r.Models {
 		out, err := modelJob[messages.RemoveReply](a, messages.OpModelRm, func(ctx context.Context, c *client, id messages.JobID) any {
 			ref := name
@@ -128,14 +130,16 @@ func (r *modelRmCmd) Run(a *app) error {
 			}
 			return &messages.RemoveRequest{Job: id, Model: ref, Hive: messages.HiveID(r.Hive), Force: r.Force}
 		})
-		if err != nil || out == nil {
-			return err
-		}
-		if err := a.printRemoved(out, "removed"); err != nil {
-			return err
+		switch {
+		case err != nil:
+			failed = append(failed, err)
+		case out == nil: // Ctrl-C
+			return errors.Join(failed...)
+		default:
+			failed = append(failed, a.printRemoved(out, "removed"))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (a *app) printRemoved(r *messages.RemoveReply, word string) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
@@ -61,8 +62,10 @@ type tracked struct {
 	bar    *mpb.Bar
 	text   string
 	rate   rate
-	last   messages.JobTick
 	spoken time.Time // when a plain line was written
+
+	// speed is behind the bar. It is read where bars are drawn, which t.mu must not hold up: its holder waits for the drawing.
+	speed atomic.Pointer[string]
 }
 
 func (t *tracked) watcher() bus.Watcher {
@@ -112,15 +115,16 @@ func (t *tracked) tick(k messages.JobTick) {
 		t.rate = rate{}
 	}
 	t.rate.add(now, k.Done)
-	t.last = k
 	if t.p.bars == nil {
 		t.plain(now, k)
 		return
 	}
+	speed := t.rate.speed(k)
+	t.speed.Store(&speed)
 	if t.bar == nil || t.text != k.Text {
 		t.endBar()
 		t.bar = t.p.bars.AddBar(k.Total, mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(t.prefix+k.Text+" ")),
-			mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return t.speed() })))
+			mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return *t.speed.Load() })))
 	}
 	t.text = k.Text
 	t.bar.SetTotal(k.Total, false)
@@ -138,16 +142,6 @@ func (t *tracked) plain(now time.Time, k messages.JobTick) {
 	}
 	t.spoken = now
 	fmt.Fprintf(t.p.a.stderr, "%s%s: %d%% of %s%s\n", t.prefix, k.Text, 100*k.Done/k.Total, size(uint64(k.Total)), t.rate.text(k))
-}
-
-// speed is for a bar, which asks from a goroutine of its own.
-func (t *tracked) speed() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.last.Unit != "B" {
-		return ""
-	}
-	return " of " + size(uint64(t.last.Total)) + t.rate.text(t.last)
 }
 
 // endBar removes the bar. The caller holds t.mu.
@@ -186,6 +180,14 @@ func (r *rate) perSecond() float64 {
 		return float64(last.done-first.done) / d
 	}
 	return 0
+}
+
+// speed is what stands behind a bar.
+func (r *rate) speed(k messages.JobTick) string {
+	if k.Unit != "B" {
+		return ""
+	}
+	return " of " + size(uint64(k.Total)) + r.text(k)
 }
 
 // text says rate and time to go, if they are known.

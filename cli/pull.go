@@ -144,7 +144,7 @@ func (p *modelPullCmd) watch(ctx context.Context, a *app, c *client, pulls []pul
 		if m != nil {
 			got = append(got, m)
 		} else if failed[i] != nil {
-			failed[i] = a.left(ctx, c, alone, pulls[i].id, failed[i])
+			failed[i] = pulls[i].of(len(pulls), a.left(ctx, c, alone, pulls[i].id, failed[i]))
 		}
 	}
 	err := a.print(got, func(w *tabwriter.Writer) {
@@ -155,6 +155,17 @@ func (p *modelPullCmd) watch(ctx context.Context, a *app, c *client, pulls []pul
 		}
 	})
 	return errors.Join(append(failed, err)...)
+}
+
+// of says which of several pulls an error is of.
+func (one pull) of(several int, err error) error {
+	switch {
+	case err == nil || several < 2:
+		return err
+	case one.hive != "":
+		return fmt.Errorf("%s to %s: %w", one.model, one.hive, err)
+	}
+	return fmt.Errorf("%s: %w", one.model, err)
 }
 
 // left says what becomes of a job whose watching Ctrl-C ended: it goes on, unless its queen ends with this

@@ -137,7 +137,8 @@ func TestPulledModelOverHTTP(t *testing.T) {
 	if all := models(t, c.dir); len(all) != 1 || all[0].ID != "second" {
 		t.Errorf("models %+v", all)
 	}
-	c.ok(t, "model", "rm", "second")
+	c.rbee(t, "model", "pull", "builtin:one", "builtin:other").says(t, 1, "builtin:one: ", "builtin:other: ")
+	c.rbee(t, "model", "rm", "nothing", "second").says(t, 1, `no model "nothing"`) // and the other goes
 	if left, _ := filepath.Glob(filepath.Join(c.dir, "models", "blobs", "*")); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}

@@ -137,6 +137,12 @@ func (q *Queen) modelGet(ctx context.Context, _ *bus.Call, r *messages.ModelRef)
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var failed error = messages.Errorf(messages.CodeModelUnknown, messages.OpModelGet, "no hive has %q", r.Model).WithHint("rbee model list")
+	if r.Hive != "" {
+		if !q.knowsHive(r.Hive) {
+			return nil, messages.Errorf(messages.CodeNotFound, messages.OpModelGet, "no hive %q", r.Hive).WithHint("rbee hive list")
+		}
+		failed = messages.Errorf(messages.CodeModelUnknown, messages.OpModelGet, "hive %s has no %q", r.Hive, r.Model).WithHint("rbee model list")
+	}
 	for _, h := range q.registry.Hives() {
 		if r.Hive != "" && h.ID != r.Hive {
 			continue

@@ -76,9 +76,27 @@ func onHives[Result any](ctx context.Context, q *Queen, job *bus.Job, op string,
 	}
 	wg.Wait()
 	if failed == nil && good == 0 {
-		return tolerated
+		return nowhere(tolerated, len(hives) > 1)
 	}
 	return failed
+}
+
+// nowhere is the error of one hive for what none has.
+func nowhere(err error, several bool) error {
+	if err == nil || !several {
+		return err
+	}
+	e := *messages.AsError(err, "")
+	e.Message = "no hive has it: " + e.Message
+	return &e
+}
+
+// apart are models to ask several hives for, one at a time: a hive refuses what it has for what another has.
+func apart(models []string, hives []messages.HiveInfo) [][]string {
+	if len(models) < 2 || len(hives) < 2 {
+		return [][]string{models}
+	}
+	return slices.Collect(slices.Chunk(models, 1))
 }
 
 // at says which hive an error is of.
@@ -189,12 +207,16 @@ func (q *Queen) doVerify(_ context.Context, _ *bus.Call, r *messages.VerifyReque
 			return nil, err
 		}
 		out := &messages.VerifyReply{Files: []messages.VerifiedFile{}}
-		err = onHives(ctx, q, job, messages.OpModelCheck, hives, func(id messages.JobID, h *messages.HiveInfo) any {
-			return &messages.VerifyRequest{Job: id, Hive: h.ID, Models: r.Models}
-		}, messages.CodeModelUnknown, func(one messages.VerifyReply) {
-			out.Files = append(out.Files, one.Files...)
-			out.Damaged += one.Damaged
-		})
+		for _, models := range apart(r.Models, hives) {
+			if err = onHives(ctx, q, job, messages.OpModelCheck, hives, func(id messages.JobID, h *messages.HiveInfo) any {
+				return &messages.VerifyRequest{Job: id, Hive: h.ID, Models: models}
+			}, messages.CodeModelUnknown, func(one messages.VerifyReply) {
+				out.Files = append(out.Files, one.Files...)
+				out.Damaged += one.Damaged
+			}); err != nil {
+				break
+			}
+		}
 		return out, err
 	})
 }
@@ -231,9 +253,13 @@ func (q *Queen) doImport(_ context.Context, _ *bus.Call, r *messages.ImportReque
 			return nil, err
 		}
 		out := &messages.ImportReply{Models: []messages.ImportedModel{}}
-		err = onHives(ctx, q, job, messages.OpModelFind, hives, func(id messages.JobID, h *messages.HiveInfo) any {
-			return &messages.ImportRequest{Job: id, Hive: h.ID, Stores: r.Stores, Models: r.Models, DryRun: r.DryRun}
-		}, messages.CodeModelUnknown, func(one messages.ImportReply) { out.Models = append(out.Models, one.Models...) })
+		for _, models := range apart(r.Models, hives) {
+			if err = onHives(ctx, q, job, messages.OpModelFind, hives, func(id messages.JobID, h *messages.HiveInfo) any {
+				return &messages.ImportRequest{Job: id, Hive: h.ID, Stores: r.Stores, Models: models, DryRun: r.DryRun}
+			}, messages.CodeModelUnknown, func(one messages.ImportReply) { out.Models = append(out.Models, one.Models...) }); err != nil {
+				break
+			}
+		}
 		slices.SortStableFunc(out.Models, func(a, b messages.ImportedModel) int { return cmp.Compare(a.Hive, b.Hive) })
 		return out, err
 	})

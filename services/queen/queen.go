@@ -88,7 +88,7 @@ func New(cfg Config, conn *bus.Conn, realm *bus.Realm, ln net.Listener, log *slo
 		TTL: 10 * time.Minute, Storage: jetstream.FileStorage}, q.workerSource())
 	q.hives = conn.NewMirror(jetstream.KeyValueConfig{Bucket: messages.HivesBucket, Description: "hives, written by the queen",
 		TTL: 10 * time.Minute, Storage: jetstream.FileStorage}, q.hiveSource())
-	q.gateway = gateway.New(gateway.Config{Infer: named{q}, Models: q.models, Health: q.health, Metrics: q.metrics, Log: log})
+	q.gateway = gateway.New(gateway.Config{Infer: named{q}, Models: q.models, Name: q.alias, Health: q.health, Metrics: q.metrics, Log: log})
 	return q, nil
 }
 

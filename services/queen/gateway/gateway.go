@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,10 @@ type Inferer interface {
 
 // Config of a Gateway.
 type Config struct {
-	Infer   Inferer
-	Models  func() []string // public names that can be asked for
+	Infer  Inferer
+	Models func() []string // public names that can be asked for
+	// Name is the public name of what a request calls a model, which may be a reference; nil: every name is public.
+	Name    func(ref string) string
 	Health  func() Health
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
@@ -167,11 +170,13 @@ func (g *Gateway) models(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (g *Gateway) model(w http.ResponseWriter, r *http.Request) {
-	for _, id := range g.cfg.Models() {
-		if id == r.PathValue("model") {
-			writeJSON(w, http.StatusOK, g.entry(id))
-			return
-		}
+	name := r.PathValue("model")
+	if g.cfg.Name != nil {
+		name = g.cfg.Name(name)
+	}
+	if slices.Contains(g.cfg.Models(), name) {
+		writeJSON(w, http.StatusOK, g.entry(name))
+		return
 	}
 	writeError(w, messages.Errorf(messages.CodeModelUnknown, "models", "no model %q", r.PathValue("model")))
 }

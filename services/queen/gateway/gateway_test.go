@@ -73,7 +73,16 @@ func port(t *testing.T, f *fake, healthy bool) *httptest.Server {
 				}
 				return messages.Errorf(messages.CodeModelUnknown, "infer", "no %q", m)
 			}}),
-		Models:  func() []string { return []string{"m", "org/name:7b"} },
+		Models: func() []string { return []string{"m", "org/name:7b"} },
+		Name: func(ref string) string {
+			switch ref {
+			case "hf:org/name:7b":
+				return "org/name:7b"
+			case "https://host/m.gguf":
+				return "m"
+			}
+			return ref
+		},
 		Metrics: m,
 		Health: func() Health {
 			if healthy {
@@ -190,6 +199,8 @@ func TestReads(t *testing.T) {
 		"models":               {up, "/v1/models", 200, `"id":"org/name:7b","object":"model"`},
 		"model":                {up, "/v1/models/m", 200, `"id":"m"`},
 		"model with slash":     {up, "/v1/models/org/name:7b", 200, `"id":"org/name:7b"`},
+		"model by a reference": {up, "/v1/models/hf:org/name:7b", 200, `"id":"org/name:7b"`},
+		"model by an address":  {up, "/v1/models/https%3A%2F%2Fhost%2Fm.gguf", 200, `"id":"m"`},
 		"model with %2F":       {up, "/v1/models/org%2Fname%3A7b", 200, `"id":"org/name:7b"`},
 		"metrics of the queen": {up, "/metrics", 200, "rbee_workers 1"},
 	} {
