@@ -5,6 +5,7 @@ package hive
 import (
 	"context"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,6 +82,12 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 		return nil, messages.Errorf(messages.CodeInternal, "hive", "data dir: %w", err)
 	}
 	cfg.DataDir = dir
+	if cfg.PeerListen != "" {
+		if _, err := net.ResolveTCPAddr("tcp", cfg.PeerListen); err != nil {
+			return nil, messages.Errorf(messages.CodeBadRequest, "hive", "--peer-listen %q is no address to listen on: %w", cfg.PeerListen, err).
+				WithHint("write host:port, such as 0.0.0.0:7834")
+		}
+	}
 	spawning, callOff := context.WithCancel(context.Background())
 	h := &Hive{cfg: cfg, spawning: spawning, callOff: callOff, conn: conn, log: log, engines: engines.New(dir),
 		spawner: spawn.New(), ready: make(chan struct{}), wake: make(chan struct{}, 1), incarnation: messages.NewID("h-"),

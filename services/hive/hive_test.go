@@ -3,6 +3,7 @@ package hive
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rbee-project/rbee/bus"
+	"github.com/rbee-project/rbee/bus/bustest"
 	"github.com/rbee-project/rbee/gguf/bees"
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog"
@@ -377,5 +379,15 @@ func TestModelPages(t *testing.T) {
 	}
 	if len(want) > 0 || pages < 1 {
 		t.Errorf("%d models are not on %d pages", len(want), pages+1)
+	}
+}
+
+func TestBadPeerListen(t *testing.T) {
+	s := bustest.Start(t)
+	for _, addr := range []string{"nonsense", "127.0.0.1", "127.0.0.1:99999", ":x"} {
+		_, err := New(Config{ID: "h1", DataDir: t.TempDir(), ServerURL: s.URL, Provision: Provision{PeerListen: addr}}, s.Connect(t, bus.RoleHive, "h1"), slog.New(slog.DiscardHandler))
+		if messages.CodeOf(err) != messages.CodeBadRequest || !strings.Contains(fmt.Sprint(err), "--peer-listen") {
+			t.Errorf("%s: %v", addr, err)
+		}
 	}
 }

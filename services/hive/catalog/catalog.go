@@ -96,6 +96,13 @@ func (c *Catalog) Available() []messages.Model {
 	return out
 }
 
+// offered says whether a name is kept for what a vendor offers, now or later.
+func (c *Catalog) offered(name string) bool {
+	v, _ := c.pick(name)
+	_, ok := v.(vendor.Offerer)
+	return ok
+}
+
 func (c *Catalog) offers() []string {
 	var names []string
 	for _, v := range c.vendors {
@@ -176,7 +183,7 @@ func spellings(ref string) []string {
 func (c *Catalog) Find(name string) (messages.Model, error) {
 	m, ok := c.lookup(name)
 	if !ok {
-		return messages.Model{}, messages.Errorf(messages.CodeModelUnknown, opFind, "no model %q on this machine", name)
+		return messages.Model{}, messages.Errorf(messages.CodeModelUnknown, opFind, "no model %q on this machine", name).WithHint("rbee model list")
 	}
 	return c.present(&m)
 }
@@ -192,6 +199,7 @@ func (c *Catalog) lookup(name string) (manifest, bool) {
 		func(m *manifest) bool { return m.ID == name },
 		func(m *manifest) bool { return slices.Contains(m.Refs, name) || m.Full == name },
 		func(m *manifest) bool { return m.answersTo(written) },
+		c.spelt(name),
 	} {
 		if i := slices.IndexFunc(all, func(m manifest) bool { return match(&m) }); i >= 0 {
 			return all[i], true
@@ -207,6 +215,19 @@ func (c *Catalog) lookup(name string) (manifest, bool) {
 		return found[0], true
 	}
 	return manifest{}, false
+}
+
+// spelt says of a model whether name, by its vendor's spelling, is one of the references that it was asked for by.
+func (c *Catalog) spelt(name string) func(*manifest) bool {
+	v, _ := c.pick(name)
+	s, ok := v.(vendor.Speller)
+	if !ok {
+		return func(*manifest) bool { return false }
+	}
+	one := s.Spell(name)
+	return func(m *manifest) bool {
+		return m.Vendor == v.Name() && slices.ContainsFunc(append([]string{m.Full}, m.Refs...), func(ref string) bool { return s.Spell(ref) == one })
+	}
 }
 
 // answersTo says whether one of the spellings is one of the model's.

@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/rbee-project/rbee/messages"
@@ -57,6 +58,9 @@ func (c *Catalog) plan(ctx context.Context, p PlanFor, w Watcher) (*messages.Pla
 	out.Architecture = h.First.Architecture
 	out.Quantization = cmp.Or(out.Quantization, h.First.Quantization)
 	c.fill(out, digest, sum)
+	if p.ContextLength > sum.ContextLength {
+		out.Notes = append(out.Notes, fmt.Sprintf("the model was trained on %d tokens: a longer context is cut to that", sum.ContextLength))
+	}
 	return out, nil
 }
 
@@ -113,7 +117,7 @@ func (c *Catalog) remoteHeader(ctx context.Context, p PlanFor, w Watcher, why er
 	case !known:
 		return nil, nil, c.unknown(p.Ref)
 	case !local && (p.Offline || c.cfg.Offline):
-		return nil, nil, messages.Errorf(messages.CodeUnavailable, messages.OpModelPlan, "model %q is not on this machine, and it is offline", p.Ref)
+		return nil, nil, messages.Errorf(messages.CodeUnavailable, messages.OpModelPlan, "model %q is not on this machine, and it is offline", p.Ref).WithHint("rbee model list shows what is there")
 	}
 	w.step(Step{Text: "asking " + v.Name() + " for " + p.Ref})
 	a, err := v.Resolve(ctx, p.Ref)

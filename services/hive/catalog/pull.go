@@ -104,6 +104,11 @@ func (c *Catalog) pull(ctx context.Context, p Pull, w Watcher) (messages.Model, 
 	}
 	w.step(Step{Text: "asking " + v.Name() + " for " + p.Ref})
 	a, err := v.Resolve(ctx, p.Ref)
+	if errors.Is(err, vendor.ErrOffline) {
+		if m, e := c.usable(p.Ref); e == nil {
+			return m, nil
+		}
+	}
 	if err != nil {
 		return messages.Model{}, err
 	}
@@ -122,6 +127,10 @@ func (c *Catalog) pull(ctx context.Context, p Pull, w Watcher) (messages.Model, 
 	if p.Name != "" {
 		if likePath(p.Name) {
 			return messages.Model{}, messages.Errorf(messages.CodeBadRequest, opResolve, "%.80q cannot be a model's name: it would be taken for a path", p.Name).
+				WithHint("give another one with --name")
+		}
+		if c.offered(p.Name) && p.Name != a.Name {
+			return messages.Model{}, messages.Errorf(messages.CodeConflict, opResolve, "%q is the name of another model", p.Name).
 				WithHint("give another one with --name")
 		}
 		m.ID = p.Name
@@ -297,9 +306,7 @@ func (c *Catalog) describe(m *manifest) error {
 		}
 		m.Architecture = cmp.Or(h.Architecture, m.Architecture)
 		m.ContextLength = cmp.Or(h.ContextLength, m.ContextLength)
-		if len(weights) == 1 || m.Quantization == "" {
-			m.Quantization = cmp.Or(h.Quantization, m.Quantization)
-		}
+		m.Quantization = cmp.Or(m.Quantization, h.Quantization)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package huggingface
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -130,5 +131,15 @@ func TestNobodyAnswers(t *testing.T) {
 		if messages.CodeOf(err) != messages.CodeUnavailable || !vendor.Temporary(err) {
 			t.Error(err)
 		}
+	}
+}
+
+// What the environment forbids is told so that the catalog can tell it from a network that is down.
+func TestOfflineIsTold(t *testing.T) {
+	hub := fakehub.Start()
+	defer hub.Close()
+	_, err := newFor(t, hub, "HF_HUB_OFFLINE", "1").Resolve(t.Context(), "hf:o/r")
+	if !errors.Is(err, vendor.ErrOffline) {
+		t.Error(err)
 	}
 }

@@ -63,6 +63,15 @@ func (v *Vendor) Supports(ref string) bool {
 	return !strings.HasPrefix(ref, "/") && !strings.HasPrefix(ref, ".") && !strings.HasPrefix(ref, "~") && bare(ref)
 }
 
+// Spell is a [vendor.Speller]'s.
+func (v *Vendor) Spell(ref string) string {
+	r, err := v.parse(ref)
+	if err != nil {
+		return ref
+	}
+	return r.String()
+}
+
 // Resolve asks the hub's API for the repository's commit and its files and chooses one model of them. See
 // [vendor.Vendor].
 func (v *Vendor) Resolve(ctx context.Context, ref string) (*vendor.Artifact, error) {
@@ -125,7 +134,7 @@ func publicName(repo, short string) string {
 // ready says what in the environment keeps us from asking.
 func (v *Vendor) ready() error {
 	if v.env.offline != "" {
-		return messages.Errorf(messages.CodeUnavailable, op, "%s is set: HuggingFace is not asked", v.env.offline).
+		return messages.Errorf(messages.CodeUnavailable, op, "%s is set: %w", v.env.offline, vendor.ErrOffline).
 			WithHint("unset %s, or use a model that is already here: rbee model list", v.env.offline)
 	}
 	return v.env.bad

@@ -61,6 +61,18 @@ func (v *Vendor) Forms() []string { return forms() }
 // Supports says whether ref starts with "ollama:" or is a page of ollama.com.
 func (v *Vendor) Supports(ref string) bool { return supports(ref) }
 
+// Spell is a [vendor.Speller]'s.
+func (v *Vendor) Spell(ref string) string {
+	r, err := parse(ref)
+	switch {
+	case err != nil:
+		return ref
+	case r.digest != "":
+		return r.pinned(r.digest)
+	}
+	return r.public()
+}
+
 // Resolve reads a model's manifest, its description and, if it is short, its licence. What is neither a
 // GGUF alone nor a text beside it is left out with a note; a model that cannot run without is refused with
 // [messages.CodeBadModel].

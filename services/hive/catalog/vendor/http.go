@@ -118,8 +118,16 @@ func withoutQuery(err error) error {
 	if strings.Contains(e.Err.Error(), "Location header") { // of a redirect that does not parse: Go shows it
 		return fmt.Errorf("%s: %w", host, errLocation)
 	}
+	if strings.HasPrefix(e.Err.Error(), "http: server closed") { // an error of net/http's own, without a name
+		return fmt.Errorf("%s: %w", host, brokenOff{e.Err})
+	}
 	return fmt.Errorf("%s: %w", host, e.Err)
 }
+
+// brokenOff is a connection that ended before there was an answer.
+type brokenOff struct{ error }
+
+func (brokenOff) Is(target error) bool { return target == io.ErrUnexpectedEOF }
 
 // Open asks for r of the file at req and checks that the answer is about those bytes. A server that
 // ignores ranges gives the whole file. It sets req's Range and Accept-Encoding.
@@ -203,6 +211,9 @@ func parseContentRange(s string) (from, to, size int64, err error) {
 
 var connectionErrors = []syscall.Errno{syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.EPIPE,
 	syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ETIMEDOUT}
+
+// ErrOffline is in the error of a vendor that was told by its user not to use a network.
+var ErrOffline = errors.New("no network is to be used")
 
 // Temporary says whether the same request may succeed later: the network failed, the server is busy or
 // broken. What a person has to mend is not: a wrong name, a missing licence, a full disk. Nor is a context that

@@ -211,3 +211,24 @@ func TestSplit(t *testing.T) {
 		}
 	}
 }
+
+// failing is a connection that fails so.
+type failing struct{ error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.error }
+
+// A connection that the server closed while it was idle is told by net/http with an error without a name.
+func TestClosedConnections(t *testing.T) {
+	for text, want := range map[string]bool{
+		"http: server closed idle connection": true,
+		"http: server closed connection":      true,
+		"no such thing":                       false,
+	} {
+		req := httptest.NewRequest(http.MethodGet, "http://host/file?secret", http.NoBody)
+		req.RequestURI = ""
+		_, err := Do(&http.Client{Transport: failing{errors.New(text)}}, req)
+		if Temporary(err) != want || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v: Temporary is %v", err, Temporary(err))
+		}
+	}
+}

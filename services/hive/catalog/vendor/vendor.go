@@ -41,6 +41,13 @@ type Local interface {
 	Local()
 }
 
+// Speller is a vendor whose references can be written in several ways.
+type Speller interface {
+	// Spell is the one way to write what ref means, without I/O: two references that are spelt alike mean the
+	// same. A malformed reference is spelt as it is.
+	Spell(ref string) string
+}
+
 // Artifact is what a reference stands for.
 type Artifact struct {
 	// Name is the short public name, which clients ask for over HTTP: "org/repo:Q4_K_M".
@@ -50,7 +57,8 @@ type Artifact struct {
 	Ref string
 	// Files are what belongs to the model: those of [Model], a split model's in order, then the others.
 	Files []File
-	// What the source says of the model; empty or 0 where it says nothing. A GGUF's own header wins.
+	// What the source says of the model; empty or 0 where it says nothing. A GGUF's own header wins, but for the
+	// quantization: it was chosen by the source's word for it.
 	License       string // SPDX, as the source writes it: "apache-2.0"
 	Quantization  string // "Q4_K_M"
 	Architecture  string // "llama"

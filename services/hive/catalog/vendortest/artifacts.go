@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -146,6 +147,37 @@ func checkAgain(t testing.TB, c Case) {
 		same(t, r.Ref, first, c.must(t, v, r.Ref))
 		same(t, first.Ref, first, c.must(t, v, first.Ref))
 		same(t, first.Ref, first, c.must(t, c.New(t), first.Ref))
+	}
+}
+
+// checkSpelling has what a reference is spelt as mean the same, and be spelt as it is.
+func checkSpelling(t testing.TB, c Case) {
+	v := c.New(t)
+	s, ok := v.(vendor.Speller)
+	if !ok {
+		t.Skip("the vendor is no vendor.Speller")
+	}
+	refs := append([]string{}, c.Malformed...)
+	for _, r := range c.Refs {
+		first := c.must(t, v, r.Ref)
+		same(t, r.Ref, first, c.must(t, v, s.Spell(r.Ref)))
+		refs = append(refs, r.Ref, first.Ref, s.Spell(r.Ref))
+	}
+	before := c.requests()
+	for _, ref := range append(refs, c.hostile()...) {
+		var one, two string
+		c.within(t, "spelling", func() { one = s.Spell(ref); two = s.Spell(one) })
+		switch {
+		case one != two:
+			t.Errorf("%.80q is spelt %.80q, and that is spelt %.80q", ref, one, two)
+		case one != ref && c.supports(t, v, ref) && !c.supports(t, v, one):
+			t.Errorf("%.80q is spelt %.80q, which is not supported", ref, one)
+		case slices.Contains(c.Malformed, ref) && one != ref:
+			t.Errorf("malformed %.80q is spelt %.80q", ref, one)
+		}
+	}
+	if n := c.requests() - before; n > 0 {
+		t.Errorf("the source was asked %d times how a reference is spelt", n)
 	}
 }
 

@@ -91,6 +91,26 @@ func (v *toy) Supports(ref string) bool {
 	return strings.HasPrefix(ref, "toy:")
 }
 
+// Spell leaves every reference as it is: there is one way to write each.
+func (v *toy) Spell(ref string) string {
+	name, ok := strings.CutPrefix(ref, "toy:")
+	switch {
+	case v.is("spelling asks"):
+		if resp, err := v.client.Get(v.base); err == nil {
+			resp.Body.Close()
+		}
+	case v.is("malformed is spelt") && ref == "toy:a/":
+		return "toy:a"
+	case v.is("spelt as another") && name == "small":
+		return "toy:large"
+	case v.is("spelt anew each time") && ok:
+		return ref + "@1"
+	case v.is("spelt as nobody's") && ok:
+		return name
+	}
+	return ref
+}
+
 // parse gives the name of a reference.
 func (v *toy) parse(ctx context.Context, ref string) (string, error) {
 	name, _ := strings.CutPrefix(ref, "toy:")

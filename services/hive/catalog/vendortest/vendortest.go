@@ -70,6 +70,7 @@ func checks() []check {
 		{"offline", checkOffline},
 		{"resolve", checkResolve},
 		{"again", checkAgain},
+		{"spelling", checkSpelling},
 		{"concurrent resolve", checkConcurrentResolve},
 		{"malformed", checkMalformed},
 		{"unknown", checkUnknown},

@@ -91,6 +91,7 @@ var faults = map[string][]string{
 		"name of dots", "name with a space", "name with a hidden letter", "name of a path", "other name", "no reference", "foreign reference",
 		"note of control codes", "note with a secret", "source with a secret"},
 	"again":                   {"reference of the newest", "changes with time", "changes with the vendor"},
+	"spelling":                {"spelt as another", "spelt anew each time", "spelling asks", "malformed is spelt", "spelt as nobody's"},
 	"concurrent resolve":      {"one at a time", "changes with time"},
 	"malformed":               {"malformed is unknown", "malformed asks", "malformed has no hint"},
 	"unknown":                 {"unknown is unavailable", "unknown has no hint", "unknown is a bare error", "unknown has no operation", "error shows a secret", "cause shows a secret"},
