@@ -119,8 +119,7 @@ func (c *Catalog) remoteHeader(ctx context.Context, p PlanFor, w Watcher, why er
 	case !local && (p.Offline || c.cfg.Offline):
 		return nil, nil, messages.Errorf(messages.CodeUnavailable, messages.OpModelPlan, "model %q is not on this machine, and it is offline", p.Ref).WithHint("rbee model list shows what is there")
 	}
-	w.step(Step{Text: "asking " + v.Name() + " for " + p.Ref})
-	a, err := v.Resolve(ctx, p.Ref)
+	a, err := ask(ctx, v, p.Ref, w)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -102,8 +102,7 @@ func (c *Catalog) pull(ctx context.Context, p Pull, w Watcher) (messages.Model, 
 				WithHint("rbee model list shows what is there; rbee model import takes what other programs have")
 		}
 	}
-	w.step(Step{Text: "asking " + v.Name() + " for " + p.Ref})
-	a, err := v.Resolve(ctx, p.Ref)
+	a, err := ask(ctx, v, p.Ref, w)
 	if errors.Is(err, vendor.ErrOffline) {
 		if m, e := c.usable(p.Ref); e == nil {
 			return m, nil

@@ -69,19 +69,10 @@ func (v *Vendor) get(ctx context.Context, addr string, token secret, limit int) 
 	return body, resp.Header, nil
 }
 
-// getAgain is [Vendor.get], patiently.
-func (v *Vendor) getAgain(ctx context.Context, addr string, token secret, limit int) (body []byte, header http.Header, err error) {
-	err = v.patiently(ctx, func() error {
-		body, header, err = v.get(ctx, addr, token, limit)
-		return err
-	})
-	return body, header, err
-}
-
 // info asks for a repository at a revision. A renamed one is a 307 to where it is now.
 func (v *Vendor) info(ctx context.Context, r reference, token secret) (info, error) {
 	org, name, _ := strings.Cut(r.Repo, "/")
-	body, _, err := v.getAgain(ctx, v.address("api", "models", org, name, "revision", r.revision()), token, maxInfo)
+	body, _, err := v.get(ctx, v.address("api", "models", org, name, "revision", r.revision()), token, maxInfo)
 	if err != nil {
 		return info{}, err
 	}
@@ -103,7 +94,7 @@ func (v *Vendor) tree(ctx context.Context, repo, commit string, token secret) ([
 		if page == maxPages {
 			return nil, v.tooMuch("a repository of too many files")
 		}
-		body, header, err := v.getAgain(ctx, base+"?"+query, token, maxTree-bytes)
+		body, header, err := v.get(ctx, base+"?"+query, token, maxTree-bytes)
 		if err != nil {
 			return nil, err
 		}

@@ -46,7 +46,7 @@ func TestWhatIsSaid(t *testing.T) {
 		"not all parts, asked for":   {ref: "hf:bees/split:Q4_0", code: messages.CodeModelUnknown, says: []string{"m-Q4_0-00002-of-00003.gguf"}},
 		"too often":                  {ref: "hf:bees/Honey-7B-GGUF", set: func(h *fakehub.Hub) { h.RateLimit(0, 1, 37*time.Second) }, code: messages.CodeUnavailable, says: []string{"too many requests", "37s", "HF_TOKEN"}, count: 1},
 		"too often, in the tree":     {ref: "hf:bees/Honey-7B-GGUF", set: func(h *fakehub.Hub) { h.RateLimit(1, 1, 37*time.Second) }, code: messages.CodeUnavailable, says: []string{"37s"}, count: 2},
-		"broken":                     {ref: "hf:bees/Honey-7B-GGUF", set: func(h *fakehub.Hub) { h.Break(maxTries, 502) }, code: messages.CodeUnavailable, says: []string{"502 Bad Gateway", "try later"}},
+		"broken":                     {ref: "hf:bees/Honey-7B-GGUF", set: func(h *fakehub.Hub) { h.Break(1, 502) }, code: messages.CodeUnavailable, says: []string{"502 Bad Gateway", "try later"}},
 		"a teapot":                   {ref: "hf:bees/Honey-7B-GGUF", set: func(h *fakehub.Hub) { h.Break(1, 418) }, code: messages.CodeBadRequest, says: []string{"418"}},
 		"forbidden":                  {ref: "hf:bees/Honey-7B-GGUF", set: func(h *fakehub.Hub) { h.Break(1, 403) }, code: messages.CodeDenied, says: []string{"does not let us"}},
 		"offline":                    {ref: "hf:bees/Honey-7B-GGUF", vars: []string{"HF_HUB_OFFLINE", "1"}, code: messages.CodeUnavailable, says: []string{"HF_HUB_OFFLINE is set"}, count: -1},

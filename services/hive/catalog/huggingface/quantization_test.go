@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rbee-project/rbee/services/hive/catalog/huggingface/fakehub"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
 )
 
@@ -76,5 +77,16 @@ func TestOrder(t *testing.T) {
 			t.Errorf("%s is there twice, or read as %q", q, vendor.Quantization("m-"+q))
 		}
 		seen[q] = true
+	}
+}
+
+// TestFilesOfOneNameAreToldApart has two files that differ by their folder alone.
+func TestFilesOfOneNameAreToldApart(t *testing.T) {
+	_, v := with(t, fakehub.Repo{Name: "o/r", Files: lfs("a/m-Q4_K_M.gguf", "b/m-Q4_K_M.gguf")})
+	for _, ref := range []string{"hf:o/r", "hf:o/r:Q4_K_M"} {
+		notes := strings.Join(resolve(t, v, ref).Notes, "\n")
+		if !strings.Contains(notes, "chose a/m-Q4_K_M.gguf") || ref == "hf:o/r" && !strings.Contains(notes, "b/m-Q4_K_M.gguf has the same quantization") {
+			t.Errorf("%s: %q", ref, notes)
+		}
 	}
 }

@@ -23,8 +23,6 @@ type Vendor struct {
 	client *http.Client // follows redirects
 	bare   *http.Client // does not
 	links  links
-
-	firstPause, maxPause time.Duration
 }
 
 var _ vendor.Vendor = (*Vendor)(nil)
@@ -35,7 +33,7 @@ func New(getenv func(string) string) *Vendor {
 	client := vendor.NewClient()
 	bare := *client
 	bare.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Vendor{env: readEnv(getenv), client: client, bare: &bare, links: links{all: map[string]*link{}}, firstPause: firstPause, maxPause: maxPause}
+	return &Vendor{env: readEnv(getenv), client: client, bare: &bare, links: links{all: map[string]*link{}}}
 }
 
 // Name is "huggingface".
@@ -115,7 +113,7 @@ func (v *Vendor) Resolve(ctx context.Context, ref string) (*vendor.Artifact, err
 	a := artifact(r, i, &c, m)
 	a.Notes = append(notes, chosen...)
 	if i.Gated { // its list of files is for everyone: better to fail now than after a plan
-		if err := v.patiently(limited, func() error { _, err := v.link(limited, &a.Files[0], token); return err }); err != nil {
+		if _, err := v.link(limited, &a.Files[0], token); err != nil {
 			asked.file = a.Files[0].Name
 			return nil, v.explain(limited, err, asked)
 		}

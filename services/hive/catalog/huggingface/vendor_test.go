@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -32,7 +31,6 @@ func with(t testing.TB, r fakehub.Repo, vars ...string) (*fakehub.Hub, *Vendor) 
 
 func newFor(t testing.TB, hub *fakehub.Hub, vars ...string) *Vendor {
 	v := New(at(append([]string{"HF_ENDPOINT", hub.URL()}, vars...)...))
-	v.firstPause, v.maxPause = time.Millisecond, time.Second
 	t.Cleanup(v.client.CloseIdleConnections)
 	return v
 }
