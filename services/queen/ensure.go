@@ -74,12 +74,8 @@ func (q *Queen) publicName(ctx context.Context, ref string) string {
 	if name := q.alias(ref); name != ref || !strings.HasPrefix(ref, "/") {
 		return name
 	}
-	if r, err := q.modelList(ctx, nil, nil); err == nil {
-		for _, m := range r.Models {
-			if slices.Contains(m.Refs, ref) {
-				return m.ID
-			}
-		}
+	if m, err := q.modelGet(ctx, nil, &messages.ModelRef{Model: ref}); err == nil {
+		return m.ID
 	}
 	return ref
 }
