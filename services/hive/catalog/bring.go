@@ -72,6 +72,11 @@ func (c *Catalog) has(f *vendor.File) bool {
 
 // all makes every file of the artifact present, one after another: each is fetched in parallel ranges.
 func (b *bringing) all(ctx context.Context) ([]file, error) {
+	for i := range b.a.Files {
+		if f := &b.a.Files[i]; f.Kind != vendor.Projector && (f.InPlace == "" || b.p.Copy) {
+			b.supersede(f) // before there is said to be no room
+		}
+	}
 	if err := b.weigh(); err != nil {
 		return nil, err
 	}
@@ -87,6 +92,7 @@ func (b *bringing) all(ctx context.Context) ([]file, error) {
 		}
 		out = append(out, one)
 	}
+	b.forget()
 	return out, nil
 }
 

@@ -5,6 +5,7 @@
 //	<data>/models/<name>/parts-<hex>/    links by which engines find the files of a split model
 //	<data>/models/blobs/sha256-<hex>     one copy of a file, whatever needs it; there only when verified
 //	<data>/models/partial/<key>/         a download under way or interrupted
+//	<data>/models/partial/of-<hash>      which of them a reference's file was fetched to last
 //	<data>/models/claims/                files that a pull has brought and not yet registered
 //
 // A kill at any moment leaves no half entry: a model counts from the moment its manifest is renamed into

@@ -56,6 +56,9 @@ func (c *Catalog) GC(ctx context.Context, dryRun, partial bool) (messages.Remove
 	if err := c.sweepPartials(dryRun, partial, &out); err != nil {
 		return out, err
 	}
+	if !dryRun {
+		c.sweepNotes()
+	}
 	leave, err := c.changing(ctx)
 	if err != nil {
 		return out, err

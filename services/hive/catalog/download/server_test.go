@@ -5,14 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,37 +114,6 @@ func (s *server) spec(t testing.TB) (Spec, *said) {
 	dir, words := t.TempDir(), &said{}
 	return Spec{Dir: filepath.Join(dir, "part"), Final: filepath.Join(dir, "final"), SizeBytes: int64(len(s.content)), Digest: digestOf(s.content),
 		Source: s.source(t), Say: words.add, Limits: Limits{Stall: 5 * time.Second, Patience: 10 * time.Second, Backoff: 5 * time.Millisecond, MaxBackoff: 50 * time.Millisecond}}, words
-}
-
-// said collects what a download says.
-type said struct {
-	mu    sync.Mutex
-	texts []string
-}
-
-func (s *said) add(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.texts = append(s.texts, text)
-}
-
-// count is how many texts have part in them.
-func (s *said) count(part string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, text := range s.texts {
-		if strings.Contains(text, part) {
-			n++
-		}
-	}
-	return n
-}
-
-func (s *said) all() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.texts)
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -275,111 +241,4 @@ func parseRange(h string, size int) (from, to int, ok bool) {
 		to = min(size, n+1)
 	}
 	return from, to, true
-}
-
-// get runs Get with the tests' deadline.
-func get(t testing.TB, s Spec) (Result, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	return Get(ctx, s)
-}
-
-// mustGet checks that the file is there, is content, and nothing else is left.
-func mustGet(t testing.TB, s Spec, content []byte) Result {
-	t.Helper()
-	r, err := get(t, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	check(t, s, r, content)
-	return r
-}
-
-func check(t testing.TB, s Spec, r Result, content []byte) {
-	t.Helper()
-	got, err := os.ReadFile(r.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != string(content) {
-		t.Fatalf("%d bytes are not the %d of the source", len(got), len(content))
-	}
-	if r.Digest != digestOf(content) || r.SizeBytes != int64(len(content)) {
-		t.Errorf("%+v; the digest is %s of %d bytes", r, digestOf(content), len(content))
-	}
-	if _, err := os.Stat(s.Dir); err == nil && s.Digest != "" {
-		t.Errorf("%s is still there", s.Dir)
-	}
-}
-
-// getUntil runs Get and cancels it when stop is closed; it returns what is kept.
-func getUntil(t testing.TB, s Spec, stop <-chan struct{}) Progress {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	end := make(chan error, 1)
-	go func() { _, err := Get(ctx, s); end <- err }()
-	select {
-	case <-stop:
-		cancel()
-	case err := <-end:
-		t.Fatalf("it ended before it was cancelled: %v", err)
-	}
-	select {
-	case err := <-end:
-		if err != context.Canceled { //nolint:errorlint // it is ctx's own
-			t.Fatalf("after cancel: %v", err)
-		}
-	case <-time.After(deadline):
-		t.Fatal("it does not end after cancel")
-	}
-	p, err := Peek(s.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// proxy passes connections on to a server and cuts each after some bytes of its answer.
-type proxy struct {
-	net.Listener
-	wg   sync.WaitGroup
-	cuts int
-	mu   sync.Mutex
-}
-
-func newProxy(t testing.TB, to string, least, most int64) *proxy {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{Listener: ln}
-	p.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			p.wg.Go(func() { p.pass(c, to, least+rand.Int64N(most-least)) })
-		}
-	})
-	t.Cleanup(func() { ln.Close(); p.wg.Wait() })
-	return p
-}
-
-func (p *proxy) pass(c net.Conn, to string, n int64) {
-	defer c.Close()
-	up, err := net.Dial("tcp", to)
-	if err != nil {
-		return
-	}
-	defer up.Close()
-	_ = up.(*net.TCPConn).SetReadBuffer(4 << 10)
-	p.wg.Go(func() { _, _ = io.Copy(up, c); up.Close() })
-	if _, err := io.CopyN(c, struct{ io.Reader }{up}, n); err == nil {
-		p.mu.Lock()
-		p.cuts++
-		p.mu.Unlock()
-	}
 }
