@@ -88,9 +88,9 @@ type Job struct {
 }
 
 // Start runs fn as job id on a goroutine of its own, once: a second call with the same id starts
-// nothing and says so, on whatever executor it is made. text says what the job is for; of addresses in it
-// only what [messages.Shown] leaves is told. fn's result, a pointer to a payload, goes into the terminal
-// event. A store that does not work does not keep a job from running.
+// nothing and says so, on whatever executor it is made. text says what the job is for. fn's result, a
+// pointer to a payload, goes into the terminal event. A store that does not work does not keep a job
+// from running.
 func (j *Jobs) Start(id messages.JobID, op, text string, fn func(ctx context.Context, job *Job) (any, error)) (*messages.Accepted, error) {
 	if err := messages.CheckID("job id", string(id)); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (j *Jobs) Start(id messages.JobID, op, text string, fn func(ctx context.Con
 		return nil, err
 	case job == nil:
 		return &messages.Accepted{Job: id, Executor: j.conn.Caller, Known: true}, nil
-	case !job.begin(messages.Shown(text)): // whose it is, its events say
+	case !job.begin(text): // whose it is, its events say
 		j.forget(job)
 		j.wg.Done()
 		return &messages.Accepted{Job: id, Known: true}, nil
@@ -176,7 +176,7 @@ func (job *Job) run(ctx context.Context, fn func(context.Context, *Job) (any, er
 	job.publish(e)
 }
 
-// Step says what the job does now.
+// Step says what the job does now. As of all that a job tells, only what [messages.Shown] leaves is told.
 func (job *Job) Step(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	job.Tick(text, 0, 0, "")
@@ -185,6 +185,7 @@ func (job *Job) Step(format string, args ...any) {
 
 // Tick says how far the job is: done of total, in unit "B" or "%".
 func (job *Job) Tick(text string, done, total int64, unit string) {
+	text = messages.Shown(text)
 	job.mu.Lock()
 	job.tick.Text, job.tick.Done, job.tick.Total, job.tick.Unit = text, done, total, unit
 	job.mu.Unlock()

@@ -86,6 +86,12 @@ func (job *Job) event(e messages.JobEvent) *messages.JobEvent {
 		job.startedAt = e.At
 	}
 	e.StartedAt = job.startedAt
+	e.Text = messages.Shown(e.Text)
+	if e.Error != nil {
+		shown := *e.Error
+		shown.Message, shown.Hint = messages.Shown(shown.Message), messages.Shown(shown.Hint)
+		e.Error = &shown
+	}
 	return &e
 }
 

@@ -3,12 +3,12 @@ package messages
 import "regexp"
 
 var (
-	query = regexp.MustCompile(`(://[^\s?#]*)[?#]\S*`)
-	user  = regexp.MustCompile(`(://)[^\s/?#]*@`)
+	query = regexp.MustCompile(`(://[^\s?#"]*)\?[^\s#"]*`)
+	user  = regexp.MustCompile(`(://)[^\s/?#"]*@`)
 )
 
-// Shown is a text without what may be a secret in the addresses in it: a query, which may be a signature, with what
-// follows it, and a user with a password.
+// Shown is a text without what may be a secret in the addresses in it: a query, which may be a signature, and a user with
+// a password.
 func Shown(text string) string {
 	return query.ReplaceAllString(user.ReplaceAllString(text, "$1"), "$1")
 }

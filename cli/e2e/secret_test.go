@@ -75,15 +75,22 @@ func TestTokenStaysSecret(t *testing.T) {
 func TestSignatureStaysSecret(t *testing.T) {
 	const signature = "s1gnatur3OfTheTests"
 	c := start(t)
-	c.rbee(t, "model", "pull", "http://127.0.0.1:2/none.gguf?X-Amz-Signature="+signature).says(t, 1, "127.0.0.1:2/none.gguf")
-	jobs := c.ok(t, "job", "list", "--json")
-	_, id, _ := strings.Cut(jobs, `"job":"`)
-	id, _, _ = strings.Cut(id, `"`)
-	job := c.ok(t, "job", "get", id, "--json")
-	if !strings.Contains(job, "none.gguf") {
-		t.Errorf("the job does not say what it was for: %s", job)
+	address := "http://127.0.0.1:2/none.gguf?X-Amz-Signature=" + signature
+	c.rbee(t, "model", "pull", address).says(t, 1, "127.0.0.1:2/none.gguf")
+	c.rbee(t, "model", "pull", "--offline", address).says(t, 1, "127.0.0.1:2/none.gguf")
+	c.rbee(t, "worker", "spawn", address).says(t, 1, "127.0.0.1:2/none.gguf")
+	said := c.ok(t, "events", "--since", "1h", "--no-follow", "--json")
+	jobs := strings.Split(c.ok(t, "job", "list", "--json"), `"job":"`)[1:]
+	for _, job := range jobs {
+		id, _, _ := strings.Cut(job, `"`)
+		said += job + c.ok(t, "job", "get", id, "--json")
 	}
-	if said := jobs + job + c.ok(t, "events", "--since", "1h", "--no-follow", "--json"); strings.Contains(said, signature) {
-		t.Errorf("it is told: %s", said)
+	if len(jobs) < 3 || !strings.Contains(said, "none.gguf") {
+		t.Errorf("%d jobs, which do not say what they were for", len(jobs))
+	}
+	for _, line := range strings.Split(said, "\n") {
+		if strings.Contains(line, signature) {
+			t.Errorf("it is told: %s", line)
+		}
 	}
 }

@@ -83,7 +83,11 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 	}
 	cfg.DataDir = dir
 	if cfg.PeerListen != "" {
-		if _, err := net.ResolveTCPAddr("tcp", cfg.PeerListen); err != nil {
+		_, port, err := net.SplitHostPort(cfg.PeerListen) // a name that is not known yet is no reason not to start
+		if err == nil {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if err != nil {
 			return nil, messages.Errorf(messages.CodeBadRequest, "hive", "--peer-listen %q is no address to listen on: %w", cfg.PeerListen, err).
 				WithHint("write host:port, such as 0.0.0.0:7834")
 		}
@@ -99,7 +103,7 @@ func New(cfg Config, conn *bus.Conn, log *slog.Logger) (*Hive, error) {
 }
 
 // around has other hives asked for a file before its source.
-func (h *Hive) around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func() bool) {
+func (h *Hive) around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func(error) bool) {
 	return h.peers.Around(ctx, f, outside)
 }
 

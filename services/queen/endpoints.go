@@ -3,6 +3,7 @@ package queen
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,10 +133,8 @@ func (q *Queen) hiveGet(_ context.Context, _ *bus.Call, ref *messages.HiveRef) (
 	return nil, messages.Errorf(messages.CodeNotFound, "hive", "no hive %q", ref.ID).WithHint("rbee hive list")
 }
 
-// modelGet asks the named hive, or one after another.
+// modelGet asks the named hive, or all: the first of them that has the model counts.
 func (q *Queen) modelGet(ctx context.Context, _ *bus.Call, r *messages.ModelRef) (*messages.Model, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	var failed error = messages.Errorf(messages.CodeModelUnknown, messages.OpModelGet, "no hive has %q", r.Model).WithHint("rbee model list")
 	if r.Hive != "" {
 		if !q.knowsHive(r.Hive) {
@@ -143,17 +142,21 @@ func (q *Queen) modelGet(ctx context.Context, _ *bus.Call, r *messages.ModelRef)
 		}
 		failed = messages.Errorf(messages.CodeModelUnknown, messages.OpModelGet, "hive %s has no %q", r.Hive, r.Model).WithHint("rbee model list")
 	}
+	var hives []messages.HiveID
 	for _, h := range q.registry.Hives() {
-		if r.Hive != "" && h.ID != r.Hive {
-			continue
+		if r.Hive == "" || h.ID == r.Hive {
+			hives = append(hives, h.ID)
 		}
-		m := &messages.Model{}
-		err := q.conn.Request(ctx, messages.HiveSubject(h.ID, messages.OpModelGet), r, m)
-		if err == nil {
-			return m, nil
-		}
-		if messages.CodeOf(err) != messages.CodeModelUnknown {
-			failed = err
+	}
+	for some := range slices.Chunk(hives, listAtOnce) {
+		answers := askHives[messages.Model](ctx, q, some, messages.OpModelGet, func(messages.HiveID) any { return r })
+		for i := range answers {
+			switch err := answers[i].err; {
+			case err == nil:
+				return &answers[i].reply, nil
+			case messages.CodeOf(err) != messages.CodeModelUnknown:
+				failed = err
+			}
 		}
 	}
 	return nil, failed

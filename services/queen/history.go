@@ -120,7 +120,8 @@ func (q *Queen) eventList(ctx context.Context, _ *bus.Call, req *messages.EventL
 func (q *Queen) page(ctx context.Context, stream, filter string, after uint64, since time.Time, take func(jetstream.Msg, uint64)) (next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: 10 * time.Second}
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: 10 * time.Second,
+		MaxResetAttempts: 1} // a reset does not know ctx: without a bound it would go on for ever
 	switch {
 	case after > 0:
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1

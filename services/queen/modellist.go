@@ -13,10 +13,10 @@ import (
 
 const (
 	listLimit  = 5 * time.Second // for a hive's answer
-	listAtOnce = 64              // hives asked
+	listAtOnce = 16              // hives asked
 )
 
-// modelList asks every hive at once. Its cursor is hive/id of the last model.
+// modelList asks hive after hive, many at once, until a page is full. Its cursor is hive/id of the last model.
 func (q *Queen) modelList(ctx context.Context, call *bus.Call, r *messages.ModelListRequest) (*messages.ModelListReply, error) {
 	from, after, _ := strings.Cut(r.After, "/")
 	var hives []messages.HiveID
@@ -26,57 +26,72 @@ func (q *Queen) modelList(ctx context.Context, call *bus.Call, r *messages.Model
 		}
 	}
 	slices.Sort(hives)
-	answers := q.modelsOf(ctx, hives, messages.HiveID(from), after)
 	out, page := &messages.ModelListReply{Models: []messages.Model{}}, messages.Page{Format: messages.FormatOf(call.Data)}
-	for i, id := range hives {
-		if answers[i] == nil {
-			out.Away = append(out.Away, id)
-			continue
-		}
-		for _, m := range answers[i].Models {
-			m.Hive = id
-			switch fits, err := page.Takes(&m); {
-			case err != nil:
+	for some := range slices.Chunk(hives, listAtOnce) {
+		answers := askHives[messages.ModelListReply](ctx, q, some, messages.OpModelList, func(id messages.HiveID) any {
+			if string(id) == from {
+				return &messages.ModelListRequest{After: after}
+			}
+			return &messages.ModelListRequest{}
+		})
+		for i, id := range some {
+			begin := ""
+			if string(id) == from {
+				begin = after
+			}
+			last, full, err := take(out, &page, id, begin, &answers[i])
+			if err != nil {
 				return nil, err
-			case !fits:
-				out.Next = cursor(out.Models)
+			}
+			if full {
+				out.Next = string(id) + "/" + last
 				return out, nil
 			}
-			out.Models = append(out.Models, m)
-		}
-		if answers[i].Next != "" {
-			out.Next = cursor(out.Models)
-			return out, nil
 		}
 	}
 	return out, nil
 }
 
-func cursor(read []messages.Model) string {
-	last := &read[len(read)-1]
-	return string(last.Hive) + "/" + last.ID
+// take adds what a hive answered to what was asked for behind after. If the page is full, or the hive has more, full
+// is true and last is the id behind which the next page begins.
+func take(out *messages.ModelListReply, page *messages.Page, id messages.HiveID, after string, a *answer[messages.ModelListReply]) (last string, full bool, err error) {
+	if a.err != nil {
+		out.Away = append(out.Away, id)
+		return "", false, nil
+	}
+	last = after
+	for _, m := range a.reply.Models {
+		if m.ID <= after && after != "" {
+			continue // one that does not know pages
+		}
+		m.Hive = id
+		if fits, err := page.Takes(&m); err != nil || !fits {
+			return last, true, err
+		}
+		out.Models = append(out.Models, m)
+		last = m.ID
+	}
+	return last, a.reply.Next != "" && last != after, nil
 }
 
-// modelsOf is a page of each hive's models, of from's the one after; nil of a hive that does not answer.
-func (q *Queen) modelsOf(ctx context.Context, hives []messages.HiveID, from messages.HiveID, after string) []*messages.ModelListReply {
-	answers := make([]*messages.ModelListReply, len(hives))
-	asking := make(chan struct{}, listAtOnce)
+// answer is what a hive said.
+type answer[Reply any] struct {
+	reply Reply
+	err   error
+}
+
+// askHives asks hives at once, and gives their answers in the same order.
+func askHives[Reply any](ctx context.Context, q *Queen, hives []messages.HiveID, op string, req func(messages.HiveID) any) []answer[Reply] {
+	answers := make([]answer[Reply], len(hives))
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
 	var all sync.WaitGroup
 	for i, id := range hives {
-		asking <- struct{}{}
 		all.Go(func() {
-			defer func() { <-asking }()
-			ctx, cancel := context.WithTimeout(ctx, listLimit)
-			defer cancel()
-			req, page := &messages.ModelListRequest{}, &messages.ModelListReply{}
-			if id == from {
-				req.After = after
+			a := &answers[i]
+			if a.err = q.conn.Request(ctx, messages.HiveSubject(id, op), req(id), &a.reply); a.err != nil && messages.CodeOf(a.err) != messages.CodeModelUnknown {
+				q.log.Warn("a hive does not say what models it has", "hive", id, "error", a.err)
 			}
-			if err := q.conn.Request(ctx, messages.HiveSubject(id, messages.OpModelList), req, page); err != nil {
-				q.log.Warn("models of a hive", "hive", id, "error", err)
-				return
-			}
-			answers[i] = page
 		})
 	}
 	all.Wait()

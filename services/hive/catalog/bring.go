@@ -20,8 +20,8 @@ type Wanted struct {
 }
 
 // Around wraps the way to a file: others on the local network may have it. done is called when the file is
-// there, or will not be; again says that another try may do better, since others gave wrong bytes.
-type Around func(ctx context.Context, f Wanted, outside download.Source) (from download.Source, done func() (again bool))
+// there, or will not be, for the download's error; again says that another try may do better, since others gave wrong bytes.
+type Around func(ctx context.Context, f Wanted, outside download.Source) (from download.Source, done func(err error) (again bool))
 
 // bringing is one pull's way to its files.
 type bringing struct {
@@ -222,7 +222,7 @@ func (b *bringing) fetchOnce(ctx context.Context, f *vendor.File) (res download.
 		streams = 1
 	} else if f.Digest != "" && f.SizeBytes >= 0 && b.c.cfg.Around != nil {
 		from, done := b.c.cfg.Around(ctx, Wanted{Digest: f.Digest, SizeBytes: f.SizeBytes, Say: b.say}, source)
-		defer func() { again = done() }()
+		defer func() { again = done(err) }()
 		source = from
 	}
 	res, err = b.download(ctx, f, source, streams)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 
@@ -28,17 +29,37 @@ func (c *Catalog) former(ref string, f *vendor.File) string {
 // cannot be read or written costs no more than that.
 func (b *bringing) supersede(f *vendor.File) {
 	note, dir := b.c.former(b.p.Ref, f), b.c.partial(b.v, f)
-	key, err := os.ReadFile(note)
-	if err == nil && partialName.Match(key) && string(key) != filepath.Base(dir) {
-		old := filepath.Join(b.c.dir, partialDir, string(key))
+	key := noted(note)
+	if old := filepath.Join(b.c.dir, partialDir, key); key != "" && key != filepath.Base(dir) && notLink(old) == nil && !b.c.notedElsewhere(key, note) {
 		at, err := download.Peek(old)
 		if gone, e := download.Discard(old); gone && e == nil && err == nil && at.Done > 0 {
 			b.say(fmt.Sprintf("%s was replaced at its source: the %s that were here of the older one are dropped", f.Name, humanize.IBytes(uint64(at.Done))))
 		}
 	}
 	if os.MkdirAll(filepath.Dir(note), 0o700) == nil {
+		_ = os.Remove(note) // it may be a link
 		_ = os.WriteFile(note, []byte(filepath.Base(dir)), 0o600)
 	}
+}
+
+// noted is the folder that a note names, or "".
+func noted(note string) string {
+	if fi, err := os.Lstat(note); err != nil || !fi.Mode().IsRegular() || fi.Size() > 1<<10 {
+		return ""
+	}
+	key, err := os.ReadFile(note)
+	if err != nil || !partialName.Match(key) {
+		return ""
+	}
+	return string(key)
+}
+
+// notedElsewhere says whether another reference stood for the same file when it was fetched: it may still.
+func (c *Catalog) notedElsewhere(key, note string) bool {
+	entries, _ := os.ReadDir(filepath.Dir(note))
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return formerName.MatchString(e.Name()) && e.Name() != filepath.Base(note) && noted(filepath.Join(filepath.Dir(note), e.Name())) == key
+	})
 }
 
 // forget removes the notes of an artifact that is here.
@@ -56,11 +77,8 @@ func (c *Catalog) sweepNotes() {
 		if !formerName.MatchString(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
-		key, err := os.ReadFile(note)
-		if err != nil {
-			continue
-		}
-		if _, err := os.Lstat(filepath.Join(c.dir, partialDir, string(key))); !partialName.Match(key) || os.IsNotExist(err) {
+		key := noted(note)
+		if _, err := os.Lstat(filepath.Join(c.dir, partialDir, key)); key == "" || os.IsNotExist(err) {
 			_ = os.Remove(note)
 		}
 	}

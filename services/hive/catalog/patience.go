@@ -34,7 +34,7 @@ func ask(ctx context.Context, v vendor.Vendor, ref string, w Watcher) (*vendor.A
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, err
+			return nil, ctx.Err()
 		}
 	}
 }

@@ -100,7 +100,7 @@ func TestCalledOffWhileItWaits(t *testing.T) {
 		asked := 0
 		began := time.Now()
 		time.AfterFunc(time.Second, cancel)
-		if _, err := ask(ctx, failing{shelf{}, limited(20), 99, &asked}, "test:m", Watcher{}); err == nil || asked != 1 || time.Since(began) != time.Second {
+		if _, err := ask(ctx, failing{shelf{}, limited(20), 99, &asked}, "test:m", Watcher{}); !errors.Is(err, context.Canceled) || asked != 1 || time.Since(began) != time.Second {
 			t.Errorf("%v after %v and %d tries", err, time.Since(began), asked)
 		}
 	})

@@ -186,7 +186,7 @@ func (c *Catalog) conflict(m *manifest, a *vendor.Artifact, ref string, fetched 
 	case errors.Is(err, errNewer):
 		return messages.Errorf(messages.CodeConflict, opResolve, "model %q cannot be registered anew: %w", m.ID, err).
 			WithHint("use that version, give another name with --name, or remove %s", dir)
-	case err != nil || old.ID == m.ID && (slices.Contains(old.Refs, ref) || old.grewInto(m, ref)):
+	case err != nil || old.ID == m.ID && (slices.Contains(old.Refs, ref) || c.grewInto(&old, m, ref)):
 		return nil
 	case old.ID != m.ID: // their digests start alike: somebody tried for long
 		return messages.Errorf(messages.CodeConflict, opResolve, "the names %q and %q have the same folder", m.ID, old.ID).WithHint("give it another with --name")
@@ -226,8 +226,8 @@ func (c *Catalog) register(ctx context.Context, m *manifest, ref string, w Watch
 			m.Full = cmp.Or(m.Full, old.Full)
 		} else if d := old.digest(); d != "" {
 			w.say("%s was %s and is %s now", m.ID, short(d), short(m.digest()))
-			if old.grewInto(m, ref) {
-				m.Refs = slices.DeleteFunc(slices.Clone(old.Refs), pinned)
+			if c.grewInto(&old, m, ref) {
+				m.Refs = slices.DeleteFunc(slices.Clone(old.Refs), c.pinned)
 			}
 		}
 	}

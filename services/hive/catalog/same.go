@@ -52,16 +52,22 @@ func filesOf(a *vendor.Artifact) []file {
 	return out
 }
 
-// pinned says that a reference means one revision and no later one.
-func pinned(ref string) bool { return strings.Contains(ref, "@") }
+// pinned says that a reference means one revision and no later one, however it is written.
+func (c *Catalog) pinned(ref string) bool {
+	v, _ := c.pick(ref)
+	if s, ok := v.(vendor.Speller); ok {
+		ref = s.Spell(ref)
+	}
+	return strings.Contains(ref, "@")
+}
 
 // grewInto says that m is what old has become at its source, although ref is another spelling: their full
 // references differ in the revision alone, and it was not one revision that was asked for.
-func (old *manifest) grewInto(m *manifest, ref string) bool {
+func (c *Catalog) grewInto(old, m *manifest, ref string) bool {
 	was, ok1 := strings.CutSuffix(old.Full, "@"+old.Revision)
 	is, ok2 := strings.CutSuffix(m.Full, "@"+m.Revision)
-	return ok1 && ok2 && was == is && old.Vendor == m.Vendor && !pinned(ref) &&
-		slices.ContainsFunc(old.Refs, func(r string) bool { return !pinned(r) })
+	return ok1 && ok2 && was == is && old.Vendor == m.Vendor && !c.pinned(ref) &&
+		slices.ContainsFunc(old.Refs, func(r string) bool { return !c.pinned(r) })
 }
 
 // knowUnchanged gives a file whose source tells no digest the one it had when it was pulled from there, if it is here

@@ -16,7 +16,9 @@ type speller struct {
 }
 
 func (speller) Supports(ref string) bool { return strings.HasPrefix(strings.ToLower(ref), "test:") }
-func (speller) Spell(ref string) string  { return strings.TrimSuffix(strings.ToLower(ref), "/") }
+func (speller) Spell(ref string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(strings.ToLower(ref), "/"), "!", "@")
+}
 func (s speller) Resolve(ctx context.Context, ref string) (*vendor.Artifact, error) {
 	if s.offline {
 		return nil, messages.Errorf(messages.CodeUnavailable, "test", "%w", vendor.ErrOffline)
@@ -47,6 +49,12 @@ func TestSpelling(t *testing.T) {
 		_, err := c.Pull(t.Context(), Pull{Ref: ref}, Watcher{})
 		if found && err != nil || !found && messages.CodeOf(err) != messages.CodeUnavailable {
 			t.Errorf("pull %q: %v", ref, err)
+		}
+	}
+	// A revision that is named in another way than by @ is one revision, too.
+	for ref, want := range map[string]bool{"test:m": false, "test:m@1": true, "test:m!1": true, "hf:o/r": false, "https://h/m.gguf": false} {
+		if got := c.pinned(ref); got != want {
+			t.Errorf("%s is pinned: %v", ref, got)
 		}
 	}
 	v.offline = false

@@ -180,10 +180,10 @@ func TestFetchedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tries := 0
-			around := func(_ context.Context, _ Wanted, _ download.Source) (download.Source, func() bool) {
+			around := func(_ context.Context, _ Wanted, _ download.Source) (download.Source, func(error) bool) {
 				gives := giving(tc.gives[min(tries, len(tc.gives)-1)])
 				tries++
-				return func(ctx context.Context, r vendor.Range) (*vendor.Body, error) { return gives(ctx, nil, r) }, func() bool { return tc.again }
+				return func(ctx context.Context, r vendor.Range) (*vendor.Body, error) { return gives(ctx, nil, r) }, func(error) bool { return tc.again }
 			}
 			c := New(Config{DataDir: t.TempDir(), Around: around, Vendors: []vendor.Vendor{shelf{artifact: one("m", sum, int64(len(bee)))}}})
 			_, err := c.Resolve(t.Context(), "test:m", Watcher{})

@@ -104,29 +104,18 @@ func (r *route) tellDone(ctx context.Context) {
 	}
 }
 
-// noteSpoiled is called after a download that copied from hives. If it left nothing, the bytes had a wrong
-// digest: one of the hives has a damaged file, and must not spoil every other try. It says whether that is so, and
-// the next download goes to the source alone.
-func (p *Peers) noteSpoiled(digest string) bool {
-	path, partial := p.cfg.Files.Locate(digest)
-	if path != "" {
-		return false
-	}
-	if partial != "" {
-		if _, err := download.Peek(partial); err == nil {
-			return false // to be gone on with
-		}
-	}
+// noteSpoiled has the next downloads of a file go to the source alone: one of the hives has a damaged one, and must not
+// spoil every other try.
+func (p *Peers) noteSpoiled(digest string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := time.Now(); len(p.spoiled) >= maxSpoiled {
 		maps.DeleteFunc(p.spoiled, func(_ string, until time.Time) bool { return now.After(until) })
 	}
-	if len(p.spoiled) < maxSpoiled {
-		p.spoiled[digest] = time.Now().Add(spoiledFor)
-		return true
+	if len(p.spoiled) >= maxSpoiled {
+		clear(p.spoiled)
 	}
-	return false
+	p.spoiled[digest] = time.Now().Add(spoiledFor)
 }
 
 func (p *Peers) isSpoiled(digest string) bool {

@@ -138,11 +138,11 @@ func TestEndIsOwed(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Close()
-	first()
+	first(nil)
 	if n := q.count("h1 done"); n != 0 {
 		t.Error("the queen heard of an end")
 	}
-	second()
+	second(nil)
 	if n := q.count("h1 done"); n != 1 {
 		t.Errorf("the queen heard of the end %d times", n)
 	}
@@ -258,7 +258,7 @@ func TestHolderGoes(t *testing.T) {
 			})
 			ctx := deadline(t)
 			from, done := h2.Around(ctx, wanted(digest, len(content)), o.source("h2"))
-			defer done()
+			defer done(nil)
 			b, err := from(ctx, vendor.Range{From: 0, To: int64(len(content))})
 			if err != nil {
 				t.Fatal(err)

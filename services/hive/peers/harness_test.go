@@ -244,7 +244,7 @@ func get(ctx context.Context, p *Peers, d disk, digest string, size int64, sourc
 	for {
 		from, done := p.Around(ctx, catalog.Wanted{Digest: digest, SizeBytes: size, Say: say}, source)
 		_, err := download.Get(ctx, download.Spec{Dir: d.partial(digest), Final: d.blob(digest), SizeBytes: size, Digest: digest, Source: from, Say: say})
-		if again := done(); err == nil || !again {
+		if again := done(err); err == nil || !again {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,16 +28,16 @@ const (
 
 // Around is a [catalog.Around]: a way to a file that asks the queen first. If no queen answers, or no hive
 // brings the bytes, it leads outside.
-func (p *Peers) Around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func() bool) {
+func (p *Peers) Around(ctx context.Context, f catalog.Wanted, outside download.Source) (download.Source, func(error) bool) {
 	life, cancel := context.WithCancel(ctx)
 	r := &route{p: p, f: f, outside: outside, life: life, turn: make(chan struct{}, 1), alone: p.isSpoiled(f.Digest)}
 	p.mu.Lock()
 	p.routes[f.Digest] = append(p.routes[f.Digest], r)
 	p.mu.Unlock()
-	return r.fetch, func() bool {
+	return r.fetch, func(err error) bool {
 		cancel()
 		r.renewing.Wait()
-		return r.end(ctx)
+		return r.end(ctx, err)
 	}
 }
 
@@ -237,8 +238,9 @@ func (r *route) came() { r.progress.Store(time.Now().UnixNano()) }
 // since is how long there was none.
 func (r *route) since() time.Duration { return time.Since(time.Unix(0, r.progress.Load())) }
 
-// end is called when the download is over. ctx is the one of [Peers.Around]. It says whether hives gave wrong bytes.
-func (r *route) end(ctx context.Context) bool {
+// end is called when the download is over, with its error. ctx is the one of [Peers.Around]. It says whether hives gave
+// wrong bytes.
+func (r *route) end(ctx context.Context, err error) bool {
 	p, digest := r.p, r.f.Digest
 	p.mu.Lock()
 	rest := slices.DeleteFunc(p.routes[digest], func(o *route) bool { return o == r })
@@ -253,9 +255,10 @@ func (r *route) end(ctx context.Context) bool {
 	if tell {
 		r.tellDone(context.WithoutCancel(ctx))
 	}
-	if ctx.Err() != nil || !r.copied.Load() || !p.noteSpoiled(digest) {
+	if ctx.Err() != nil || !r.copied.Load() || !errors.Is(err, download.ErrDigest) {
 		return false
 	}
+	p.noteSpoiled(digest)
 	if r.f.Say != nil {
 		r.f.Say("what hive " + string(r.lastHive()) + " gave has another digest: fetching it from its source")
 	}

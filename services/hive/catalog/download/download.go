@@ -28,6 +28,9 @@ const (
 	maxReplaced    = 3    // times that the file may change at its source while it is fetched
 )
 
+// ErrDigest is in the error of a file that came whole and is another one.
+var ErrDigest = errors.New("the file has the digest")
+
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // Source gives bytes of one file: [vendor.Vendor.Fetch] for a file, or another machine that has it. Several
@@ -260,7 +263,7 @@ func (g *getting) again(err error) error {
 			g.tell.say("what is here of the file is damaged: starting over")
 			return nil
 		}
-		return messages.Errorf(messages.CodeBadModel, op, "the file has the digest %s, not %s", e.got, e.want).
+		return messages.Errorf(messages.CodeBadModel, op, "%w %s, not %s", ErrDigest, e.got, e.want).
 			WithHint("the source is wrong or the network damages what it carries: it was deleted; try again or take another source")
 	}
 	return err

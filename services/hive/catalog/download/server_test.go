@@ -203,7 +203,11 @@ func (s *server) quiet(t testing.TB) int64 {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	defer context.AfterFunc(ctx, s.closed.Broadcast)()
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.closed.Broadcast()
+	})()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.open) > 0 && ctx.Err() == nil {

@@ -83,7 +83,7 @@ func (g *getting) open() (*transfer, error) {
 
 // reopen continues a journal. Errors are as of [openJournal].
 func (g *getting) reopen() (*transfer, error) {
-	j, e, err := openJournal(filepath.Join(g.spec.Dir, journalName), bootID())
+	j, e, err := openJournal(filepath.Join(g.spec.Dir, journalName), g.boot())
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +114,20 @@ func (g *getting) reopen() (*transfer, error) {
 	return t, nil
 }
 
+// boot is in which run of the computer what was not synced counts, if it is this one; "": in none. Without a digest
+// nobody would notice what a disk lost that was pulled out: then it is one mount, too.
+func (g *getting) boot() string {
+	id := bootID()
+	if id == "" || g.spec.Digest != "" {
+		return id
+	}
+	mount := mountID(g.spec.Dir)
+	if mount == "" {
+		return ""
+	}
+	return id + "/" + mount
+}
+
 // lastHad is the offset behind the last byte that is said to be there.
 func (t *transfer) lastHad() int64 {
 	for i := len(t.seg.written) - 1; i >= 0; i-- {
@@ -133,7 +147,7 @@ func (g *getting) create() (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := header{size: g.spec.SizeBytes, each: segmentSize(g.spec.SizeBytes), digest: g.spec.rawDigest(), version: g.version, boot: bootID()}
+	h := header{size: g.spec.SizeBytes, each: segmentSize(g.spec.SizeBytes), digest: g.spec.rawDigest(), version: g.version, boot: g.boot()}
 	j, err := createJournal(filepath.Join(g.spec.Dir, journalName), h)
 	if err != nil {
 		data.Close()
