@@ -60,6 +60,15 @@ type file struct {
 	ModTime   time.Time   `json:"mod_time,omitzero"` // of a file in place, when Digest was its
 }
 
+// bare is what a manifest of the artifact says of its files, as far as they are known before the fetch.
+func bare(a *vendor.Artifact) *manifest {
+	m := &manifest{}
+	for _, f := range a.Files {
+		m.Files = append(m.Files, file{Name: f.Name, Kind: f.Kind, Digest: f.Digest, InPlace: f.InPlace})
+	}
+	return m
+}
+
 // weights are the model's own files, in order.
 func (m *manifest) weights() []file {
 	var out []file

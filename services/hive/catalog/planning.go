@@ -147,12 +147,3 @@ func (c *Catalog) fromSource(out *messages.PlanReply, h *plan.Header, a *vendor.
 		}
 	}
 }
-
-// bare is what a manifest of the artifact would say, for its digest.
-func bare(a *vendor.Artifact) *manifest {
-	m := &manifest{}
-	for _, f := range a.Files {
-		m.Files = append(m.Files, file{Kind: f.Kind, Digest: f.Digest})
-	}
-	return m
-}

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/rbee-project/rbee/messages"
 	"github.com/rbee-project/rbee/services/hive/catalog/vendor"
@@ -166,16 +164,6 @@ func newManifest(vendorName string, a *vendor.Artifact) manifest {
 		Quantization: a.Quantization, ContextLength: a.ContextLength, Revision: a.Revision, AddedAt: time.Now().UTC().Truncate(time.Second)}
 }
 
-// checkName refuses public names that would be trouble in commands and logs.
-func checkName(name string) error {
-	bad := strings.IndexFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '\\' })
-	if name == "" || len(name) > messages.MaxModelName || !utf8.ValidString(name) || bad >= 0 || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "/") {
-		return messages.Errorf(messages.CodeBadRequest, opResolve, "%.80q cannot be a model's name", name).
-			WithHint("at most %d printable characters without blanks; give one with --name", messages.MaxModelName)
-	}
-	return nil
-}
-
 // conflict says whether another model has m's public name. A model that was asked for by the same reference, or by
 // another for the same thing, is the same one, grown older: it is replaced. a stands for m's files while they are not
 // fetched.
@@ -192,7 +180,7 @@ func (c *Catalog) conflict(m *manifest, a *vendor.Artifact, ref string, fetched 
 		return messages.Errorf(messages.CodeConflict, opResolve, "the names %q and %q have the same folder", m.ID, old.ID).WithHint("give it another with --name")
 	}
 	if fetched && sameWeights(old.weights(), m.weights()) && sameManners(old.Files, m.Files) ||
-		!fetched && sameFiles(old.weights(), a.Files) && sameManners(old.Files, filesOf(a)) {
+		!fetched && mayBe(old.weights(), bare(a).weights()) && sameManners(old.Files, bare(a).Files) {
 		return nil
 	}
 	there, err := c.present(&old)

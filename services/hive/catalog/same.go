@@ -13,14 +13,8 @@ func sameWeights(a, b []file) bool {
 	})
 }
 
-// sameFiles compares with what a vendor knows before the fetch; what it does not know may be the same.
-func sameFiles(old []file, files []vendor.File) bool {
-	var now []file
-	for _, f := range files {
-		if f.Kind == vendor.Model {
-			now = append(now, file{Digest: f.Digest, InPlace: f.InPlace})
-		}
-	}
+// mayBe compares with what a vendor knows before the fetch; what it does not know may be the same.
+func mayBe(old, now []file) bool {
 	return slices.EqualFunc(old, now, func(x, y file) bool {
 		return y.Digest == "" && y.InPlace == "" || x.Digest != "" && x.Digest == y.Digest || x.InPlace != "" && x.InPlace == y.InPlace
 	})
@@ -41,24 +35,6 @@ func sameManners(a, b []file) bool {
 	return slices.EqualFunc(ofManner(a), ofManner(b), func(x, y file) bool {
 		return x.Kind == y.Kind && (x.Digest == y.Digest || x.Digest == "" || y.Digest == "")
 	})
-}
-
-// filesOf are the artifact's files as far as they are known before the fetch.
-func filesOf(a *vendor.Artifact) []file {
-	var out []file
-	for _, f := range a.Files {
-		out = append(out, file{Name: f.Name, Kind: f.Kind, Digest: f.Digest, InPlace: f.InPlace})
-	}
-	return out
-}
-
-// pinned says that a reference means one revision and no later one, however it is written.
-func (c *Catalog) pinned(ref string) bool {
-	v, _ := c.pick(ref)
-	if s, ok := v.(vendor.Speller); ok {
-		ref = s.Spell(ref)
-	}
-	return strings.Contains(ref, "@")
 }
 
 // grewInto says that m is what old has become at its source, although ref is another spelling: their full
@@ -89,10 +65,4 @@ func (c *Catalog) knowUnchanged(v vendor.Vendor, a *vendor.Artifact) {
 			return
 		}
 	}
-}
-
-// likePath says that a name would be taken for a path where models are named.
-func likePath(name string) bool {
-	first, _, _ := strings.Cut(name, "/")
-	return first == "." || first == ".." || strings.HasPrefix(name, "~") || local{}.Supports(name)
 }
