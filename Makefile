@@ -52,7 +52,7 @@ $(TOOLS)/ollama:
 	GOWORK=off GOBIN=$(TOOLS) $(GO) install github.com/ollama/ollama@$(OLLAMA_VER)
 hub-client: $(CACHE)/hub-client/node_modules/@huggingface/hub ## npm's @huggingface/hub, into .cache/
 $(CACHE)/hub-client/node_modules/@huggingface/hub:
-	npm install --silent --no-audit --no-fund --prefix $(CACHE)/hub-client @huggingface/hub@$(HUB_VER)
+	npm install --loglevel error --no-audit --no-fund --prefix $(CACHE)/hub-client @huggingface/hub@$(HUB_VER)
 
 # The real programs that tests run beside rbee.
 REAL = RBEE_LLAMA_LIB="$(LLAMA_LIB)" RBEE_NATS_CLI=$(TOOLS)/nats RBEE_REGISTRY_BIN=$(TOOLS)/registry RBEE_HUB_CLIENT=$(CACHE)/hub-client
